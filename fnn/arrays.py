@@ -1,0 +1,83 @@
+"""Arrays and records of arrays: freezing, thawing, and cutting flat vectors into blocks that fit a cache."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+R = TypeVar("R")
+
+
+def freeze(array: Array) -> Array:
+    """Make a freshly allocated array read-only and return it.
+
+    Only a base array is frozen for good: a writable alias taken earlier still writes, so freeze before handing out views.
+
+    >>> freeze(np.zeros(2)).flags.writeable
+    False
+    """
+    array.flags.writeable = False
+    return array
+
+
+def map_arrays(function: Callable[[Array], Array], record: R) -> R:
+    """Apply ``function`` to every array of a (nested) attrs record; all other fields are kept as they are."""
+    if isinstance(record, np.ndarray):
+        return function(record)  # type: ignore[return-value]
+    if not attrs.has(type(record)):
+        return record
+    changed = {f.name: map_arrays(function, getattr(record, f.name)) for f in attrs.fields(type(record))}  # type: ignore[arg-type]
+    return type(record)(**changed)
+
+
+def thaw(record: R) -> R:
+    """Copy a record's arrays into private, writable ones: the start of a transient, which ends with ``freeze_all``."""
+    return map_arrays(np.array, record)
+
+
+def freeze_all(record: R) -> R:
+    """Make the arrays of a record that nobody else has seen read-only and return the record."""
+    return map_arrays(freeze, record)
+
+
+def same(a: object, b: object) -> bool:
+    """Tell whether two records are of one type and bitwise equal, arrays (with dtype) included.
+
+    >>> same(np.zeros(2), np.zeros(2)), same(np.zeros(2), np.zeros(2, np.float32))
+    (True, False)
+    """
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+    if attrs.has(type(a)):
+        return all(same(getattr(a, f.name), getattr(b, f.name)) for f in attrs.fields(type(a)))  # type: ignore[arg-type]
+    return bool(a == b) or (a != a and b != b)
+
+
+def spans(size: int, block: int) -> Iterator[slice]:
+    """Cut ``range(size)`` into consecutive slices of at most ``block`` elements.
+
+    >>> [(s.start, s.stop) for s in spans(5, 2)]
+    [(0, 2), (2, 4), (4, 5)]
+    """
+    return (slice(start, min(start + block, size)) for start in range(0, size, block))
+
+
+def rng(seed: int, purpose: str, *counters: int) -> np.random.Generator:
+    """Return the generator of a purpose: a pure function of its arguments, so randomness is no state to carry.
+
+    A counter-based generator (Philox; Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") is keyed by the
+    seed, the purpose and e.g. the epoch. Streams with different keys are independent.
+
+    >>> rng(0, "shuffle", 3).random() == rng(0, "shuffle", 3).random()
+    True
+    """
+    key = np.random.SeedSequence([seed, zlib.crc32(purpose.encode()), *counters])
+    return np.random.Generator(np.random.Philox(key))
