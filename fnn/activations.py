@@ -1,0 +1,86 @@
+"""Activation functions and their slopes, each written once, in place, for blocks of any shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from attrs import frozen
+
+from fnn.arrays import Array, freeze
+
+
+@frozen
+class Activation:
+    """An elementwise non-linearity ``a = f(z)`` and its slope as a function of its *output*: ``f'(z) = slope(a)``.
+
+    ``apply`` overwrites its argument. ``slope`` returns the factor by which the cotangent is multiplied and may write
+    it into ``scratch``, an array of the same shape and dtype; it never writes ``a``.
+    """
+
+    name: str
+    apply: Callable[[Array], None]
+    slope: Callable[[Array, Array], Array]
+
+    def value(self, z: Array) -> Array:
+        """Return ``f(z)`` as a new read-only array.
+
+        >>> ACTIVATIONS["ReLU"].value(np.array([-1.0, 2.0]))
+        array([0., 2.])
+        """
+        out = np.array(z)
+        with np.errstate(over="ignore"):
+            self.apply(out)
+        return freeze(out)
+
+
+def _identity(z: Array) -> None:
+    pass
+
+
+def _identity_slope(a: Array, scratch: Array) -> Array:
+    scratch.fill(1)
+    return scratch
+
+
+def _sigmoid(z: Array) -> None:
+    # exp overflows to infinity for z << 0, whose reciprocal is the right limit: callers silence that overflow.
+    np.negative(z, out=z)
+    np.exp(z, out=z)
+    np.add(z, 1, out=z)
+    np.reciprocal(z, out=z)
+
+
+def _sigmoid_slope(a: Array, scratch: Array) -> Array:
+    np.subtract(1, a, out=scratch)
+    return np.multiply(scratch, a, out=scratch)
+
+
+def _tanh(z: Array) -> None:
+    np.tanh(z, out=z)
+
+
+def _tanh_slope(a: Array, scratch: Array) -> Array:
+    np.multiply(a, a, out=scratch)
+    return np.subtract(1, scratch, out=scratch)
+
+
+def _relu(z: Array) -> None:
+    np.maximum(z, 0, out=z)
+
+
+def _relu_slope(a: Array, scratch: Array) -> Array:
+    # The subgradient at the kink is 0, as in every framework (Bertoin et al. 2021 study the choice).
+    return np.greater(a, 0)
+
+
+#: Every activation by its name on the command line. Adding one is adding a row.
+ACTIVATIONS: Mapping[str, Activation] = {
+    row.name: row
+    for row in (
+        Activation("identity", _identity, _identity_slope),
+        Activation("sigmoid", _sigmoid, _sigmoid_slope),
+        Activation("tanh", _tanh, _tanh_slope),
+        Activation("ReLU", _relu, _relu_slope),
+    )
+}

@@ -1,0 +1,81 @@
+"""Losses of logits against targets, and their exact gradients.
+
+Both take arrays of shape ``(..., classes, n)``: classes run along the last axis but one, samples along the last, so that
+sums over classes add contiguous rows. Targets are distributions over the classes (one-hot rows, smoothed or mixed).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from attrs import frozen
+
+from fnn.arrays import Array
+
+CLASSES = -2  # the axis of the classes
+
+
+@frozen
+class Loss:
+    """A loss per sample and its gradient with respect to the logits.
+
+    ``value(logits, targets)`` has shape ``(..., n)``; ``delta(logits, targets, out)`` writes the gradient of the *sum* of
+    the samples' losses into ``out``.
+    """
+
+    name: str
+    value: Callable[[Array, Array], Array]
+    delta: Callable[[Array, Array, Array], None]
+
+
+def softmax(logits: Array, out: Array | None = None) -> Array:
+    """Return ``p_k = exp(z_k) / sum_j exp(z_j)`` over the classes, finite for logits of any finite size.
+
+    The largest logit is subtracted first, which changes nothing but the rounding.
+
+    >>> softmax(np.array([[1e4], [1e4]])).tolist()
+    [[0.5], [0.5]]
+    """
+    top = np.maximum.reduce(logits, axis=CLASSES, keepdims=True)
+    out = np.subtract(logits, top, out=out)
+    np.exp(out, out=out)
+    total = np.add.reduce(out, axis=CLASSES, keepdims=True)
+    return np.divide(out, total, out=out)
+
+
+def _cross_entropy(logits: Array, targets: Array) -> Array:
+    """Return ``-sum_k t_k log p_k``, written with log-sum-exp so that no logarithm of zero is taken."""
+    shifted = logits - np.maximum.reduce(logits, axis=CLASSES, keepdims=True)
+    log_total = np.log(np.add.reduce(np.exp(shifted), axis=CLASSES, keepdims=True))
+    return np.add.reduce((log_total - shifted) * targets, axis=CLASSES)
+
+
+def _cross_entropy_delta(logits: Array, targets: Array, out: Array) -> None:
+    """Write ``p - t`` (for targets that sum to one; Bishop 2006, eq. 4.109)."""
+    softmax(logits, out)
+    np.subtract(out, targets, out=out)
+
+
+def _mean_squared_error(logits: Array, targets: Array) -> Array:
+    """Return ``1/K sum_k (p_k - t_k)^2`` of the softmax outputs ``p``, K the number of classes."""
+    return np.mean(np.square(softmax(logits) - targets), axis=CLASSES)
+
+
+def _mean_squared_error_delta(logits: Array, targets: Array, out: Array) -> None:
+    """Write ``2/K p_k (e_k - sum_j p_j e_j)``, ``e = p - t``: the squared error's gradient through the softmax."""
+    p = softmax(logits)
+    np.subtract(p, targets, out=out)
+    np.subtract(out, np.add.reduce(p * out, axis=CLASSES, keepdims=True), out=out)
+    np.multiply(out, p, out=out)
+    np.multiply(out, 2 / p.shape[CLASSES], out=out)
+
+
+#: Every loss by its name on the command line.
+LOSSES: Mapping[str, Loss] = {
+    row.name: row
+    for row in (
+        Loss("mean_squared_error", _mean_squared_error, _mean_squared_error_delta),
+        Loss("cross_entropy", _cross_entropy, _cross_entropy_delta),
+    )
+}
