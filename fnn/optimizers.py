@@ -1,0 +1,364 @@
+"""Optimizers: pure functions from a signal, a state and parameters to new parameters and a new state.
+
+The rule of each stands here once, next to its formula and its source, as an elementwise function of one block of the
+flat vectors. It may overwrite the block's arrays: they are private copies, made and frozen by ``Optimizer.update`` or,
+once an epoch, by ``training.run_epoch``. Adding an optimizer is adding a record for its state, a rule and a row of
+``OPTIMIZERS``.
+
+Running averages are kept as discounted sums ``S_t = beta S_{t-1} + x_t``, two passes over memory instead of three. The
+average that papers call bias-corrected is ``S_t`` over the sum of its weights, ``1 + beta + ... + beta^{t-1}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import log, sqrt
+from typing import Any
+
+import numpy as np
+from attrs import evolve, frozen
+
+from fnn.arrays import Array, freeze, freeze_all, map_arrays, spans, thaw
+from fnn.network import Params, weight_spans
+from fnn.schedules import Schedule
+
+State = Any  # each optimizer's own frozen record
+BLOCK = 1 << 15  # elements of a block: those of five float32 arrays fit a second-level cache
+
+
+@frozen(eq=False)
+class Signal:
+    """What an optimizer hears at a step: the gradient, the loss, the learning rate and the step's number 1, 2, ..."""
+
+    grad: Array
+    learning_rate: float
+    step: int
+    loss: float = float("nan")
+
+
+@frozen(eq=False)
+class Block:
+    """Consecutive elements of the parameters and their gradient, and scratch memory of the same length."""
+
+    arrays: tuple[Array, Array, Array]  # theta, gradient, scratch
+    weights: tuple[tuple[Array, Array, Array], ...]  # the same, cut to the weights in the block: biases left out
+
+
+Rule = Callable[[Signal, Block, State], None]
+
+
+@frozen
+class Optimizer:
+    """A pair of pure functions: ``init(params) -> state`` and ``update(signal, state, params) -> (params, state)``.
+
+    ``begin`` sees whole vectors and scalars once a step, before ``rule`` is applied block by block.
+    """
+
+    init: Callable[[Params], State]
+    rule: Rule
+    begin: Callable[[Signal, State], tuple[Signal, State]] = lambda signal, state: (signal, state)
+    uses_loss: bool = False
+
+    def update(self, signal: Signal, state: State, params: Params) -> tuple[Params, State]:
+        """Return the parameters and the state after one step; the arguments stay as they are.
+
+        >>> params = Params((1, 1), np.array([1.0, 0.0]))
+        >>> opt = sgd()
+        >>> opt.update(Signal(np.array([2.0, 0.0]), 0.1, 1), opt.init(params), params)[0].theta
+        array([0.8, 0. ])
+        """
+        theta, private = np.array(params.theta), thaw(state)
+        signal = evolve(signal, grad=np.array(signal.grad))
+        state = bind(self, params.sizes, theta, signal.grad, private)(signal, private)
+        return evolve(params, theta=freeze(theta)), freeze_all(state)
+
+
+def bind(
+    optimizer: Optimizer, sizes: tuple[int, ...], theta: Array, grad: Array, state: State, block: int = BLOCK
+) -> Callable[[Signal, State], State]:
+    """Return the update that overwrites ``theta`` and the arrays of ``state``, private to the caller, block by block."""
+    scratch = np.empty(min(block, theta.size), theta.dtype)
+
+    def arrays(start: int, stop: int, origin: int) -> tuple[Array, Array, Array]:
+        return theta[start:stop], grad[start:stop], scratch[start - origin : stop - origin]
+
+    def cut(span: slice) -> Block:
+        inside = ((max(w.start, span.start), min(w.stop, span.stop)) for w in weight_spans(sizes))
+        weights = tuple(arrays(start, stop, span.start) for start, stop in inside if start < stop)
+        return Block(arrays(span.start, span.stop, span.start), weights)
+
+    blocks = [(cut(s), map_arrays(lambda a, s=s: a[s], state)) for s in spans(theta.size, block)]
+
+    def step(signal: Signal, state: State) -> State:
+        signal, state = optimizer.begin(signal, state)
+        for part, slots in blocks:
+            optimizer.rule(signal, part, slots)
+        return state
+
+    return step
+
+
+def total_weight(beta: float, t: int) -> float:
+    """Return ``1 + beta + ... + beta^{t-1}``, the sum of the weights in a discounted sum of ``t`` terms."""
+    return (1 - beta**t) / (1 - beta)
+
+
+def flush(beta: float, step: int, *sums: Array) -> None:
+    """Round discounted sums near the smallest normal number to zero, every so many steps.
+
+    A sum that is fed no more decays into the subnormal range, where a product costs 40 to 80 times as much. Adding and
+    subtracting 2^-90 (2^-956 in double precision) rounds it to a multiple of 2^-113 (2^-1008), which takes no step
+    into that range for another 12 halvings. The error is at most 2^-114 per flush, about 5e-35.
+    """
+    if beta <= 0 or step % max(1, int(12 * log(0.5) / log(beta))):
+        return
+    for array in sums:
+        bias = 2.0**-90 if array.dtype == np.float32 else 2.0**-956
+        array += bias
+        array -= bias
+
+
+def zeros(params: Params) -> Array:
+    return freeze(np.zeros_like(params.theta))
+
+
+def discount(total: Array, beta: float, term: Array) -> None:
+    """Update the discounted sum ``S = beta S + x`` in place."""
+    total *= beta
+    total += term
+
+
+@frozen
+class Stateless:
+    """The state of an optimizer that remembers nothing."""
+
+
+def sgd() -> Optimizer:
+    """Stochastic gradient descent: ``theta -= lr g`` (Robbins & Monro 1951)."""
+
+    def rule(signal: Signal, block: Block, _state: Stateless) -> None:
+        theta, g, s = block.arrays
+        np.multiply(g, signal.learning_rate, out=s)
+        theta -= s
+
+    return Optimizer(lambda _params: Stateless(), rule)
+
+
+@frozen(eq=False)
+class Momentum:
+    u: Array  # discounted sum of gradients
+
+
+def momentum(momentum: float = 0.9) -> Optimizer:
+    """Heavy ball: ``u = mu u + g``, ``theta -= lr u`` (Polyak 1964).
+
+    At a constant learning rate the velocity of Sutskever et al. 2013 is ``-lr u``.
+    """
+
+    def rule(signal: Signal, block: Block, state: Momentum) -> None:
+        (theta, g, s), u = block.arrays, state.u
+        discount(u, momentum, g)
+        np.multiply(u, signal.learning_rate, out=s)
+        theta -= s
+        flush(momentum, signal.step, u)
+
+    return Optimizer(lambda params: Momentum(zeros(params)), rule)
+
+
+def nag(momentum: float = 0.9) -> Optimizer:
+    """Nesterov's accelerated gradient: ``u = mu u + g``, ``theta -= lr (g + mu u)`` (Nesterov 1983).
+
+    The form of Bengio et al. 2013 (eq. 7): what is stored as ``theta`` is the look-ahead point, where the gradient is taken.
+    """
+
+    def rule(signal: Signal, block: Block, state: Momentum) -> None:
+        (theta, g, s), u = block.arrays, state.u
+        discount(u, momentum, g)
+        np.multiply(u, momentum, out=s)
+        s += g
+        s *= signal.learning_rate
+        theta -= s
+        flush(momentum, signal.step, u)
+
+    return Optimizer(lambda params: Momentum(zeros(params)), rule)
+
+
+@frozen(eq=False)
+class RMSProp:
+    v: Array  # discounted sum of squared gradients
+
+
+def rmsprop(beta: float = 0.9, epsilon: float = 1e-8) -> Optimizer:
+    """RMSProp: ``r = beta r + (1 - beta) g^2``, ``theta -= lr g / (sqrt(r) + epsilon)`` (Tieleman & Hinton 2012).
+
+    The state holds ``v = r / (1 - beta)``, so both terms of the quotient are divided by ``sqrt(1 - beta)``.
+    """
+    root = sqrt(1 / (1 - beta))
+
+    def rule(signal: Signal, block: Block, state: RMSProp) -> None:
+        (theta, g, s), v = block.arrays, state.v
+        discount(v, beta, np.multiply(g, g, out=s))
+        np.sqrt(v, out=s)
+        s += epsilon * root
+        np.divide(g, s, out=s)
+        s *= signal.learning_rate * root
+        theta -= s
+        flush(beta, signal.step, v)
+
+    return Optimizer(lambda params: RMSProp(zeros(params)), rule)
+
+
+@frozen(eq=False)
+class Adam:
+    m: Array  # discounted sum of gradients
+    v: Array  # discounted sum of squared gradients
+
+
+def adam(beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> Optimizer:
+    """Adam: ``theta -= lr m^ / (sqrt(v^) + epsilon)`` with bias-corrected averages (Kingma & Ba 2015, algorithm 1).
+
+    With the total weights ``W_i = 1 + beta_i + ... + beta_i^{t-1}``, ``m^ = m / W_1`` and ``v^ = v / W_2``, the step is
+    ``lr sqrt(W_2) / W_1 * m / (sqrt(v) + epsilon sqrt(W_2))``.
+    """
+
+    def rule(signal: Signal, block: Block, state: Adam | Eve) -> None:
+        (theta, g, s), m, v = block.arrays, state.m, state.v
+        root = sqrt(total_weight(beta2, signal.step))
+        discount(m, beta1, g)
+        discount(v, beta2, np.multiply(g, g, out=s))
+        np.sqrt(v, out=s)
+        s += epsilon * root
+        np.divide(m, s, out=s)
+        s *= signal.learning_rate * root / total_weight(beta1, signal.step)
+        theta -= s
+        flush(beta1, signal.step, m)
+        flush(beta2, signal.step, v)
+
+    return Optimizer(lambda params: Adam(zeros(params), zeros(params)), rule)
+
+
+def nadam(beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> Optimizer:
+    """Adam with Nesterov's momentum (Dozat 2016, "Incorporating Nesterov momentum into Adam", with constant mu).
+
+    ``theta -= lr m- / (sqrt(v^) + epsilon)``, where ``m- = beta1 m / W_1(t+1) + g / W_1(t)`` looks one step ahead: the sum of
+    gradients over the *next* step's total weight. Dozat's extra factor beta2 on ``v^`` is left out, as in his later
+    thesis and in optax, since it would bias the first steps.
+    """
+
+    def rule(signal: Signal, block: Block, state: Adam) -> None:
+        (theta, g, s), m, v = block.arrays, state.m, state.v
+        t = signal.step
+        root, weight = sqrt(total_weight(beta2, t)), total_weight(beta1, t)
+        discount(m, beta1, g)
+        discount(v, beta2, np.multiply(g, g, out=s))
+        np.multiply(m, beta1 * weight / total_weight(beta1, t + 1), out=s)
+        s += g
+        np.sqrt(v, out=g)  # the gradient is used up: its memory serves as a second scratch
+        g += epsilon * root
+        s /= g
+        s *= signal.learning_rate * root / weight
+        theta -= s
+        flush(beta1, t, m)
+        flush(beta2, t, v)
+
+    return Optimizer(lambda params: Adam(zeros(params), zeros(params)), rule)
+
+
+@frozen(eq=False)
+class Eve:
+    m: Array
+    v: Array
+    d: float  # running average of the loss's relative change
+    loss: float  # of the step before
+
+
+def eve(
+    beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8, beta3: float = 0.999, clip: float = 10.0
+) -> Optimizer:
+    """Eve: Adam whose learning rate is divided by ``d``, a running average of the loss's relative change.
+
+    ``d = beta3 d + (1 - beta3) clip(|f_t - f_{t-1}| / min(f_t, f_{t-1}), 1/c, c)``, 1 at the first step, for losses whose
+    minimum is 0 (Hayashi, Koushik & Neubig 2018, "Eve: a gradient based optimization method with locally and globally
+    adaptive learning rates", algorithm 1).
+    """
+
+    def begin(signal: Signal, state: Eve) -> tuple[Signal, Eve]:
+        d = 1.0
+        if signal.step > 1:
+            low = min(signal.loss, state.loss)
+            change = abs(signal.loss - state.loss) / low if low > 0 else clip
+            d = beta3 * state.d + (1 - beta3) * min(max(change, 1 / clip), clip)
+        rate = signal.learning_rate / d
+        return evolve(signal, learning_rate=rate), evolve(state, d=d, loss=signal.loss)
+
+    init = lambda params: Eve(zeros(params), zeros(params), 1.0, float("nan"))  # noqa: E731
+    return Optimizer(init, adam(beta1, beta2, epsilon).rule, begin, uses_loss=True)
+
+
+def with_l2(strength: float) -> Callable[[Optimizer], Optimizer]:
+    """L2 regularisation: the gradient of ``strength/2 |W|^2``, ``strength W``, is added to that of the loss; biases are left out."""
+
+    def wrap(optimizer: Optimizer) -> Optimizer:
+        def rule(signal: Signal, block: Block, state: State) -> None:
+            for theta, g, s in block.weights:
+                np.multiply(theta, strength, out=s)
+                g += s
+            optimizer.rule(signal, block, state)
+
+        return evolve(optimizer, rule=rule)
+
+    return wrap
+
+
+def with_decoupled_decay(strength: float) -> Callable[[Optimizer], Optimizer]:
+    """Decoupled weight decay: ``W -= lr strength W`` before each step, biases left out (Loshchilov & Hutter 2019, AdamW)."""
+
+    def wrap(optimizer: Optimizer) -> Optimizer:
+        def rule(signal: Signal, block: Block, state: State) -> None:
+            for theta, _g, _s in block.weights:
+                theta *= 1 - signal.learning_rate * strength
+            optimizer.rule(signal, block, state)
+
+        return evolve(optimizer, rule=rule)
+
+    return wrap
+
+
+def with_clipping(limit: float) -> Callable[[Optimizer], Optimizer]:
+    """Clip by norm: ``g *= min(1, limit / |g|)`` (Pascanu et al. 2013, algorithm 1)."""
+
+    def wrap(optimizer: Optimizer) -> Optimizer:
+        def begin(signal: Signal, state: State) -> tuple[Signal, State]:
+            norm = float(np.linalg.norm(signal.grad))
+            if norm > limit:
+                np.multiply(signal.grad, limit / norm, out=signal.grad)
+            return optimizer.begin(signal, state)
+
+        return evolve(optimizer, begin=begin)
+
+    return wrap
+
+
+def with_schedule(schedule: Schedule) -> Callable[[Optimizer], Optimizer]:
+    """Multiply the learning rate by a schedule's factor of the step."""
+
+    def wrap(optimizer: Optimizer) -> Optimizer:
+        def begin(signal: Signal, state: State) -> tuple[Signal, State]:
+            rate = signal.learning_rate * schedule(signal.step)
+            return optimizer.begin(evolve(signal, learning_rate=rate), state)
+
+        return evolve(optimizer, begin=begin)
+
+    return wrap
+
+
+#: Every optimizer by its name on the command line; its parameters' names are those of the command line's options.
+OPTIMIZERS: Mapping[str, Callable[..., Optimizer]] = {
+    "sgd": sgd,
+    "momentum": momentum,
+    "nag": nag,
+    "rmsprop": rmsprop,
+    "adam": adam,
+    "nadam": nadam,
+    "eve": eve,
+}
