@@ -1,0 +1,79 @@
+"""Data sets as arrays ready for training: splitting, targets and the order of an epoch, all pure functions."""
+
+from __future__ import annotations
+
+import numpy as np
+from attrs import frozen
+
+from fnn.arrays import Array, freeze, rng
+from fnn.errors import UserError
+from fnn.network import design_matrix
+
+
+@frozen(eq=False)
+class Dataset:
+    """Samples as a design matrix ``[x, 1]`` of shape ``(n, features + 1)``, and their labels ``(n,)``; read-only."""
+
+    design: Array
+    labels: Array
+    classes: int
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def x(self) -> Array:
+        """Features, shape ``(n, features)``: a view."""
+        return self.design[:, :-1]
+
+
+def dataset(images: Array, labels: Array, classes: int = 10, dtype: str = "float32") -> Dataset:
+    """Flatten images of bytes and scale them to ``[0, 1]``.
+
+    >>> dataset(np.full((1, 2, 2), 255, np.uint8), np.array([3])).design
+    array([[1., 1., 1., 1., 1.]], dtype=float32)
+    """
+    if len(images) != len(labels):
+        raise UserError(f"labels: expected one for each of {len(images)} images, found {len(labels)}")
+    design = design_matrix(images.reshape(len(images), -1), dtype)
+    design[:, :-1] /= 255
+    return Dataset(freeze(design), freeze(np.array(labels, np.int64)), classes)
+
+
+def take(data: Dataset, index: Array) -> Dataset:
+    """Return the samples at ``index``, in its order."""
+    return Dataset(freeze(data.design[index]), freeze(data.labels[index]), data.classes)
+
+
+def split(labels: Array, fraction: float, seed: int) -> tuple[Array, Array]:
+    """Return disjoint, sorted indices of training and validation samples, stratified by class.
+
+    Of a class with ``c`` samples, ``round(fraction * c)`` are drawn for validation by (seed, class) alone.
+
+    >>> train, validation = split(np.array([0, 1, 0, 1]), 0.5, seed=0)
+    >>> len(train), len(validation)
+    (2, 2)
+    """
+
+    def held_out(label: int) -> Array:
+        members = np.flatnonzero(labels == label)
+        return rng(seed, "split", label).permutation(members)[: round(fraction * len(members))]
+
+    chosen = np.sort(np.concatenate([held_out(int(label)) for label in np.unique(labels)]))
+    return freeze(np.setdiff1d(np.arange(len(labels)), chosen)), freeze(chosen)
+
+
+def targets(labels: Array, classes: int, smoothing: float = 0.0, dtype: str = "float32") -> Array:
+    """Return one-hot targets, shape ``(classes, n)``, smoothed to ``(1 - s) onehot + s / classes`` (Szegedy et al. 2016).
+
+    >>> targets(np.array([1]), 2, 0.2).ravel().round(2).tolist()
+    [0.10000000149011612, 0.8999999761581421]
+    """
+    out = np.full((classes, len(labels)), smoothing / classes, dtype)
+    out[labels, np.arange(len(labels))] += 1 - smoothing
+    return freeze(out)
+
+
+def epoch_order(n: int, seed: int, epoch: int) -> Array:
+    """Return the order in which an epoch visits ``n`` samples: a permutation, a pure function of its arguments."""
+    return freeze(rng(seed, "shuffle", epoch).permutation(n))
