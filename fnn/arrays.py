@@ -17,7 +17,7 @@ R = TypeVar("R")
 def freeze(array: Array) -> Array:
     """Make a freshly allocated array read-only and return it.
 
-    Only a base array is frozen for good: a writable alias taken earlier still writes, so freeze before handing out views.
+    Only a base array is frozen for good, a writable alias taken earlier still writes: freeze before handing out views.
 
     >>> freeze(np.zeros(2)).flags.writeable
     False
@@ -73,8 +73,8 @@ def spans(size: int, block: int) -> Iterator[slice]:
 def rng(seed: int, purpose: str, *counters: int) -> np.random.Generator:
     """Return the generator of a purpose: a pure function of its arguments, so randomness is no state to carry.
 
-    A counter-based generator (Philox; Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") is keyed by the
-    seed, the purpose and e.g. the epoch. Streams with different keys are independent.
+    A counter-based generator (Philox; Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") is keyed by
+    the seed, the purpose and e.g. the epoch. Streams with different keys are independent.
 
     >>> rng(0, "shuffle", 3).random() == rng(0, "shuffle", 3).random()
     True

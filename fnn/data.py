@@ -64,14 +64,16 @@ def split(labels: Array, fraction: float, seed: int) -> tuple[Array, Array]:
 
 
 def targets(labels: Array, classes: int, smoothing: float = 0.0, dtype: str = "float32") -> Array:
-    """Return one-hot targets, shape ``(classes, n)``, smoothed to ``(1 - s) onehot + s / classes`` (Szegedy et al. 2016).
+    """Return one-hot targets smoothed to ``(1 - s) onehot + s / classes`` (Szegedy et al. 2016).
 
-    >>> targets(np.array([1]), 2, 0.2).ravel().round(2).tolist()
-    [0.10000000149011612, 0.8999999761581421]
+    Labels of shape ``(..., n)`` give targets of shape ``(..., classes, n)``.
+
+    >>> targets(np.array([1]), 2, 0.2, "float64").ravel().tolist()
+    [0.1, 0.9]
     """
-    out = np.full((classes, len(labels)), smoothing / classes, dtype)
-    out[labels, np.arange(len(labels))] += 1 - smoothing
-    return freeze(out)
+    hot = labels[..., None, :] == np.arange(classes)[:, None]
+    rest = smoothing / classes
+    return freeze(np.where(hot, np.array(1 - smoothing + rest, dtype), np.array(rest, dtype)))
 
 
 def epoch_order(n: int, seed: int, epoch: int) -> Array:

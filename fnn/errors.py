@@ -9,3 +9,7 @@ class UserError(ValueError):
 
 class DivergenceError(ArithmeticError):
     """A loss that is NaN or infinite; the command line prints its text and exits with 3."""
+
+    def __init__(self, step: int, loss: float, learning_rate: float) -> None:
+        self.step, self.learning_rate = step, learning_rate
+        super().__init__(f"training diverged: the loss is {loss} at step {step} (learning rate {learning_rate:g})")

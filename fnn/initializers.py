@@ -1,4 +1,4 @@
-"""Initial weights: the standard deviation of a zero-mean normal or the bound of a uniform distribution, from the fans."""
+"""Initial weights: draws from zero-mean distributions whose width may depend on the fans."""
 
 from __future__ import annotations
 

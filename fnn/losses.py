@@ -1,7 +1,7 @@
 """Losses of logits against targets, and their exact gradients.
 
-Both take arrays of shape ``(..., classes, n)``: classes run along the last axis but one, samples along the last, so that
-sums over classes add contiguous rows. Targets are distributions over the classes (one-hot rows, smoothed or mixed).
+Both take arrays of shape ``(..., classes, n)``: classes run along the last axis but one, samples along the last, so
+that sums over classes add contiguous rows. Targets are distributions over the classes (one-hot, smoothed or mixed).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ CLASSES = -2  # the axis of the classes
 class Loss:
     """A loss per sample and its gradient with respect to the logits.
 
-    ``value(logits, targets)`` has shape ``(..., n)``; ``delta(logits, targets, out)`` writes the gradient of the *sum* of
-    the samples' losses into ``out``.
+    ``value(logits, targets)`` has shape ``(..., n)``; ``delta(logits, targets, out)`` writes the gradient of the *sum*
+    of the samples' losses into ``out``.
     """
 
     name: str

@@ -1,18 +1,18 @@
 """The network: its static specification, its parameters as one flat vector, and the forward and backward pass.
 
-Inside, activations are *features-major*, shape ``(features, n)``, and carry a last row of ones, so that a layer's weights
-and biases are one matrix: ``[W; b]`` of shape ``(fan_in + 1, fan_out)``. Then each layer is one matrix product forward,
-``z = [W; b]^T [a; 1]``, and two backward, with no copy, no transposition in memory and no separate sum for biases.
+Inside, activations are *features-major*, shape ``(features, n)``, and carry a last row of ones, so that a layer's
+weights and biases are one matrix: ``[W; b]`` of shape ``(fan_in + 1, fan_out)``. Then each layer is one matrix
+product forward, ``z = [W; b]^T [a; 1]``, and two backward, with no copy, no transposition in memory and no separate sum for biases.
 Outside, a batch ``x`` is ``(n, features)`` and logits are ``(n, classes)``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
-from attrs import evolve, frozen
+from attrs import frozen
 
 from fnn.activations import ACTIVATIONS, Activation
 from fnn.arrays import Array, freeze, freeze_all, rng, spans
@@ -98,54 +98,63 @@ def init_params(spec: Spec, seed: int) -> Params:
 
 
 @frozen(eq=False)
-class Workspace:
-    """Private arrays for one pass over a batch of ``n`` samples: allocated once, written at every step."""
+class Activations:
+    """What a forward pass writes: allocated once for batches of ``n`` samples, overwritten by every pass."""
 
     inputs: tuple[Array, ...]  # [a; 1] of each hidden layer, (width + 1, n)
     outputs: tuple[Array, ...]  # the same memory without the row of ones: what a layer writes
-    deltas: tuple[Array, ...]  # dL/dz of each hidden layer, (width, n)
-    scratch: tuple[Array, ...]  # of the same shapes
-    delta: Array  # dL/dz of the output layer, (classes, n)
     logits: Array  # (classes, n)
 
 
-def workspace(spec: Spec, n: int) -> Workspace:
-    """Allocate a workspace for batches of ``n`` samples."""
+@frozen(eq=False)
+class Cotangents:
+    """What a backward pass writes: the loss's derivatives with respect to each layer's ``z``."""
+
+    hidden: tuple[Array, ...]  # (width, n)
+    scratch: tuple[Array, ...]  # of the same shapes
+    output: Array  # (classes, n)
+
+
+def activations(spec: Spec, n: int) -> Activations:
+    """Allocate the activations of a batch of ``n`` samples."""
     *hidden, classes = spec.sizes[1:]
     inputs = tuple(np.ones((width + 1, n), spec.dtype) for width in hidden)
-    deltas, scratch = (tuple(np.empty((width, n), spec.dtype) for width in hidden) for _ in range(2))
-    delta, logits = (np.empty((classes, n), spec.dtype) for _ in range(2))
-    return Workspace(inputs, tuple(a[:-1] for a in inputs), deltas, scratch, delta, logits)
+    return Activations(inputs, tuple(a[:-1] for a in inputs), np.empty((classes, n), spec.dtype))
 
 
-def propagate(
-    activation: Activation, maps: Sequence[Array], design: Array, w: Workspace, logits: Array
-) -> None:
-    """Write the activations ``a = f([W; b]^T [a; 1])`` layer by layer into ``w`` and the last layer's ``z`` into ``logits``.
+def cotangents(spec: Spec, n: int) -> Cotangents:
+    """Allocate the cotangents of a batch of ``n`` samples."""
+    *hidden, classes = spec.sizes[1:]
+    below, scratch = (tuple(np.empty((width, n), spec.dtype) for width in hidden) for _ in range(2))
+    return Cotangents(below, scratch, np.empty((classes, n), spec.dtype))
 
-    ``maps`` are the transposed matrices ``[W; b]^T``, ``design`` the batch as ``[x; 1]``, (features + 1, n).
+
+def propagate(f: Activation, maps: Sequence[Array], design: Array, to: Activations, logits: Array) -> None:
+    """Write the activations ``a = f([W; b]^T [a; 1])`` layer by layer, and the last layer's ``z`` into ``logits``.
+
+    ``maps`` are the transposed matrices ``[W; b]^T``, ``design`` is the batch as ``[x; 1]``, (features + 1, n).
     """
     a = design
-    for matrix, z, following in zip(maps, w.outputs, w.inputs, strict=False):
+    for matrix, z, following in zip(maps, to.outputs, to.inputs, strict=False):
         np.dot(matrix, a, out=z)
-        activation.apply(z)
+        f.apply(z)
         a = following
     np.dot(maps[-1], a, out=logits)
 
 
 def backpropagate(
-    activation: Activation, weights: Sequence[Array], design: Array, w: Workspace, gradients: Sequence[Array]
+    f: Activation, weights: Sequence[Array], design: Array, at: Activations, to: Cotangents, gradients: Sequence[Array]
 ) -> None:
-    """Turn ``w.delta = dL/dz`` of the output layer into the gradients of all ``[W; b]`` (Rumelhart et al. 1986).
+    """Turn ``to.output``, the cotangent of the logits, into the gradients of all ``[W; b]`` (Rumelhart et al. 1986).
 
     ``dL/d[W; b] = [a; 1] delta^T`` and, a layer down, ``delta = f'(z) * W delta``.
     """
-    delta = w.delta
+    delta = to.output
     for k in range(len(weights) - 1, 0, -1):
-        np.dot(w.inputs[k - 1], delta.T, out=gradients[k])
-        below = w.deltas[k - 1]
+        np.dot(at.inputs[k - 1], delta.T, out=gradients[k])
+        below = to.hidden[k - 1]
         np.dot(weights[k], delta, out=below)
-        np.multiply(below, activation.slope(w.outputs[k - 1], w.scratch[k - 1]), out=below)
+        np.multiply(below, f.slope(at.outputs[k - 1], to.scratch[k - 1]), out=below)
         delta = below
     np.dot(design, delta.T, out=gradients[0])
 
@@ -158,39 +167,62 @@ def design_matrix(x: Array, dtype: str) -> Array:
     return out
 
 
+def _design_of(spec: Spec, x: Array) -> Array:
+    if x.ndim != 2 or x.shape[1] != spec.sizes[0]:
+        raise UserError(f"x: expected shape (n, {spec.sizes[0]}), found {x.shape}")
+    return freeze(design_matrix(x, spec.dtype))
+
+
 @frozen(eq=False)
 class Trace:
-    """What the forward pass leaves for the backward pass: the batch, the activations and the logits, all read-only."""
+    """What the forward pass leaves for the backward pass, read-only: the batch, the activations and the logits."""
 
     design: Array  # [x; 1], (features + 1, n)
-    work: Workspace
+    layers: Activations
 
     @property
     def logits(self) -> Array:
         """Logits, shape ``(n, classes)``."""
-        return self.work.logits.T
+        return self.layers.logits.T
 
 
 def forward(spec: Spec, params: Params, x: Array) -> Trace:
     """Return the activations of a batch ``x`` of shape ``(n, features)``; ``.logits`` is ``(n, classes)``."""
-    if x.ndim != 2 or x.shape[1] != spec.sizes[0]:
-        raise UserError(f"x: expected shape (n, {spec.sizes[0]}), found {x.shape}")
-    design = freeze(design_matrix(x, spec.dtype)).T
-    work = workspace(spec, len(x))
+    design, layers = _design_of(spec, x).T, activations(spec, len(x))
     maps = [m.T for m in matrices(spec.sizes, params.theta)]
     with np.errstate(over="ignore"):
-        propagate(spec.nonlinearity, maps, design, work, work.logits)
-    return freeze_all(Trace(design, work))
+        propagate(spec.nonlinearity, maps, design, layers, layers.logits)
+    return freeze_all(Trace(design, layers))
 
 
 def backward(spec: Spec, params: Params, trace: Trace, delta: Array) -> Array:
-    """Return ``J^T delta``, the gradient with respect to ``theta``, of logits whose cotangent is ``delta`` (n, classes)."""
-    hidden = workspace(spec, len(delta))
-    work = evolve(trace.work, deltas=hidden.deltas, scratch=hidden.scratch, delta=np.ascontiguousarray(delta.T))
+    """Return ``J^T delta`` for a cotangent ``delta`` of shape (n, classes), J the derivative of the logits."""
+    to = cotangents(spec, len(delta))
+    to.output[:] = delta.T
     gradient = np.empty_like(params.theta)
     weights = [w for w, _ in params.layers]
-    backpropagate(spec.nonlinearity, weights, trace.design, work, matrices(spec.sizes, gradient))
+    backpropagate(spec.nonlinearity, weights, trace.design, trace.layers, to, matrices(spec.sizes, gradient))
     return freeze(gradient)
+
+
+def gradient_pass(spec: Spec, theta: Array, gradient: Array, n: int) -> Callable[[Array, Array, Array], None]:
+    """Return ``run(design, targets, logits)``, which overwrites ``gradient`` with that of the mean loss of a batch.
+
+    ``design`` is the batch as ``[x; 1]``, (features + 1, n); ``targets`` and the ``logits`` it writes are (classes, n).
+    Memory and views are made once and serve every batch, whatever ``theta`` has become since.
+    """
+    at, to, f, objective = activations(spec, n), cotangents(spec, n), spec.nonlinearity, spec.objective
+    blocks, gradients = matrices(spec.sizes, theta), matrices(spec.sizes, gradient)
+    maps, weights = [block.T for block in blocks], [block[:-1] for block in blocks]
+    delta, share = to.output, np.array(1 / n, theta.dtype)
+
+    def run(design: Array, targets: Array, logits: Array) -> None:
+        propagate(f, maps, design, at, logits)
+        objective.delta(logits, targets, delta)
+        np.multiply(delta, share, out=delta)
+        backpropagate(f, weights, design, at, to, gradients)
+
+    return run
 
 
 def loss_and_grad(spec: Spec, params: Params, x: Array, targets: Array) -> tuple[float, Array]:
@@ -203,15 +235,29 @@ def loss_and_grad(spec: Spec, params: Params, x: Array, targets: Array) -> tuple
     >>> loss_and_grad(spec, params, np.ones((1, 2)), np.eye(2)[:1])[1].tolist()
     [-0.5, 0.5, -0.5, 0.5, -0.5, 0.5]
     """
-    trace = forward(spec, params, x)
-    objective, logits = spec.objective, trace.work.logits
-    delta = np.empty_like(logits)
-    objective.delta(logits, targets.T, delta)
-    delta /= len(x)
-    return float(np.mean(objective.value(logits, targets.T))), backward(spec, params, trace, delta.T)
+    if targets.shape != (len(x), spec.sizes[-1]):
+        raise UserError(f"targets: expected shape {(len(x), spec.sizes[-1])}, found {targets.shape}")
+    design, wanted = _design_of(spec, x).T, np.array(targets.T, spec.dtype, order="C")
+    gradient, logits = np.empty_like(params.theta), np.empty_like(wanted)
+    with np.errstate(over="ignore"):
+        gradient_pass(spec, params.theta, gradient, len(x))(design, wanted, logits)
+    return float(np.mean(spec.objective.value(logits, wanted))), freeze(gradient)
+
+
+def logits_in_batches(spec: Spec, params: Params, design: Array, batch_size: int = 1000) -> Array:
+    """Return the logits, shape ``(classes, n)``, of a design matrix ``[x, 1]``, in batches of bounded memory."""
+    maps = [m.T for m in matrices(spec.sizes, params.theta)]
+    out = np.empty((spec.sizes[-1], len(design)), spec.dtype)
+    at = activations(spec, min(batch_size, len(design)))
+    with np.errstate(over="ignore"):
+        for span in spans(len(design), batch_size):
+            batch = design[span].T
+            at = at if at.logits.shape == out[:, span].shape else activations(spec, batch.shape[1])
+            propagate(spec.nonlinearity, maps, batch, at, at.logits)
+            out[:, span] = at.logits
+    return freeze(out)
 
 
 def predict(spec: Spec, params: Params, x: Array, batch_size: int = 1000) -> Array:
-    """Return the probabilities of the classes, shape ``(n, classes)``, computed in batches of bounded memory."""
-    batches = (forward(spec, params, x[s]).work.logits for s in spans(len(x), batch_size))
-    return freeze(np.concatenate([softmax(logits).T for logits in batches] or [np.empty((0, spec.sizes[-1]))]))
+    """Return the probabilities of the classes, shape ``(n, classes)``."""
+    return freeze(softmax(logits_in_batches(spec, params, _design_of(spec, x), batch_size))).T

@@ -76,7 +76,7 @@ class Optimizer:
 def bind(
     optimizer: Optimizer, sizes: tuple[int, ...], theta: Array, grad: Array, state: State, block: int = BLOCK
 ) -> Callable[[Signal, State], State]:
-    """Return the update that overwrites ``theta`` and the arrays of ``state``, private to the caller, block by block."""
+    """Return the update that overwrites ``theta`` and the arrays of ``state``, the caller's own, block by block."""
     scratch = np.empty(min(block, theta.size), theta.dtype)
 
     def arrays(start: int, stop: int, origin: int) -> tuple[Array, Array, Array]:
@@ -168,7 +168,7 @@ def momentum(momentum: float = 0.9) -> Optimizer:
 def nag(momentum: float = 0.9) -> Optimizer:
     """Nesterov's accelerated gradient: ``u = mu u + g``, ``theta -= lr (g + mu u)`` (Nesterov 1983).
 
-    The form of Bengio et al. 2013 (eq. 7): what is stored as ``theta`` is the look-ahead point, where the gradient is taken.
+    The form of Bengio et al. 2013 (eq. 7): stored as ``theta`` is the look-ahead point, where the gradient is taken.
     """
 
     def rule(signal: Signal, block: Block, state: Momentum) -> None:
@@ -240,9 +240,9 @@ def adam(beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> Opt
 def nadam(beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> Optimizer:
     """Adam with Nesterov's momentum (Dozat 2016, "Incorporating Nesterov momentum into Adam", with constant mu).
 
-    ``theta -= lr m- / (sqrt(v^) + epsilon)``, where ``m- = beta1 m / W_1(t+1) + g / W_1(t)`` looks one step ahead: the sum of
-    gradients over the *next* step's total weight. Dozat's extra factor beta2 on ``v^`` is left out, as in his later
-    thesis and in optax, since it would bias the first steps.
+    ``theta -= lr m- / (sqrt(v^) + epsilon)``, where ``m- = beta1 m / W_1(t+1) + g / W_1(t)`` looks one step ahead: the
+    sum of gradients over the *next* step's total weight. Dozat's extra factor beta2 on ``v^`` is left out, as in optax,
+    since it would bias the first steps.
     """
 
     def rule(signal: Signal, block: Block, state: Adam) -> None:
@@ -277,9 +277,9 @@ def eve(
 ) -> Optimizer:
     """Eve: Adam whose learning rate is divided by ``d``, a running average of the loss's relative change.
 
-    ``d = beta3 d + (1 - beta3) clip(|f_t - f_{t-1}| / min(f_t, f_{t-1}), 1/c, c)``, 1 at the first step, for losses whose
-    minimum is 0 (Hayashi, Koushik & Neubig 2018, "Eve: a gradient based optimization method with locally and globally
-    adaptive learning rates", algorithm 1).
+    ``d = beta3 d + (1 - beta3) clip(|f_t - f_{t-1}| / min(f_t, f_{t-1}), 1/c, c)``, 1 at the first step, for losses
+    whose minimum is 0 (Hayashi, Koushik & Neubig 2018, "Eve: a gradient based optimization method with locally and
+    globally adaptive learning rates", algorithm 1).
     """
 
     def begin(signal: Signal, state: Eve) -> tuple[Signal, Eve]:
@@ -296,7 +296,7 @@ def eve(
 
 
 def with_l2(strength: float) -> Callable[[Optimizer], Optimizer]:
-    """L2 regularisation: the gradient of ``strength/2 |W|^2``, ``strength W``, is added to that of the loss; biases are left out."""
+    """L2 regularisation: add ``strength W``, the gradient of ``strength/2 |W|^2``, to the gradient; not for biases."""
 
     def wrap(optimizer: Optimizer) -> Optimizer:
         def rule(signal: Signal, block: Block, state: State) -> None:
@@ -311,7 +311,7 @@ def with_l2(strength: float) -> Callable[[Optimizer], Optimizer]:
 
 
 def with_decoupled_decay(strength: float) -> Callable[[Optimizer], Optimizer]:
-    """Decoupled weight decay: ``W -= lr strength W`` before each step, biases left out (Loshchilov & Hutter 2019, AdamW)."""
+    """Decoupled weight decay: ``W -= lr strength W`` before each step, not for biases (Loshchilov & Hutter 2019)."""
 
     def wrap(optimizer: Optimizer) -> Optimizer:
         def rule(signal: Signal, block: Block, state: State) -> None:

@@ -1,0 +1,131 @@
+"""Training as a fold: a frozen state goes in, a frozen state comes out, once an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import nan
+
+import numpy as np
+from attrs import frozen
+from toolz import accumulate
+
+from fnn.arrays import Array, freeze, freeze_all, thaw
+from fnn.data import Dataset, epoch_order, targets
+from fnn.errors import DivergenceError
+from fnn.network import Params, Spec, gradient_pass, init_params
+from fnn.optimizers import Optimizer, Signal, State, bind
+
+WINDOW = 512  # rows gathered at a time: small batches share the cost of the call, and the rows stay in cache
+
+
+@frozen
+class Plan:
+    """All that is fixed while a network trains, but for the data."""
+
+    spec: Spec
+    optimizer: Optimizer
+    learning_rate: float = 1e-3
+    batch_size: int = 64
+    label_smoothing: float = 0.0
+    seed: int = 0
+
+    def steps_per_epoch(self, n: int) -> int:
+        """Steps in which ``n`` samples are visited once, a short last batch included."""
+        return -(-n // self.batch_size)
+
+
+@frozen
+class Tally:
+    """Sums over the batches of an epoch so far, each batch as the network saw it before its update."""
+
+    loss: float = 0.0
+    correct: int = 0
+    samples: int = 0
+
+
+@frozen(eq=False)
+class TrainState:
+    """Everything that training changes. Randomness is no state: it is a function of the plan's seed and the step."""
+
+    params: Params
+    optimizer_state: State
+    step: int = 0  # updates so far
+    epoch: int = 0  # whole epochs so far
+    tally: Tally = Tally()
+
+
+def initial_state(plan: Plan) -> TrainState:
+    """Return the state before the first step, a pure function of the plan."""
+    params = init_params(plan.spec, plan.seed)
+    return TrainState(params, plan.optimizer.init(params))
+
+
+def train(plan: Plan, data: Dataset, epochs: int, state: TrainState | None = None) -> Iterator[TrainState]:
+    """Return the lazy stream of states after 0, 1, ..., ``epochs`` more epochs, from ``state`` or the initial one."""
+    start = state or initial_state(plan)
+    return accumulate(lambda now, _: run_epoch(plan, data, now), range(epochs), start)  # pyright: ignore[reportArgumentType]
+
+
+def run_epoch(plan: Plan, data: Dataset, state: TrainState, steps: int | None = None) -> TrainState:
+    """Train to the end of the epoch, or for at most ``steps`` steps of it, and return the new state.
+
+    From outside it is pure; inside, one private copy of the parameters and of the optimizer's state is overwritten at
+    each step. An epoch in several pieces is bitwise the epoch in one. Raises DivergenceError with the first step at
+    which the loss is NaN or infinite.
+    """
+    spec, n = plan.spec, len(data)
+    total = plan.steps_per_epoch(n)
+    done = state.step - state.epoch * total
+    end = total if steps is None else min(total, done + steps)
+    order = epoch_order(n, plan.seed, state.epoch)
+    theta = np.array(state.params.theta)
+    gradient = np.empty_like(theta)
+    memory = thaw(state.optimizer_state)
+    update = bind(plan.optimizer, spec.sizes, theta, gradient, memory)
+    passes = {size: gradient_pass(spec, theta, gradient, size) for _, size, _ in _windows(plan, n, done, end)}
+    tally, step = state.tally if done else Tally(), state.step
+
+    # Sigmoid's exp overflows by design, and a diverging run may produce anything until the check after its window.
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        for start, size, count in _windows(plan, n, done, end):
+            rows = order[start : start + size * count]
+            design = np.take(data.design, rows, axis=0, mode="clip").reshape(count, size, -1).transpose(0, 2, 1)
+            wanted = targets(data.labels[rows].reshape(count, size), data.classes, plan.label_smoothing, spec.dtype)
+            logits = np.empty_like(wanted)
+            gradient_of = passes[size]
+            for x, t, z in zip(design, wanted, logits, strict=True):
+                step += 1
+                gradient_of(x, t, z)
+                loss = _mean_loss(spec, z, t) if plan.optimizer.uses_loss else nan
+                memory = update(Signal(gradient, plan.learning_rate, step, loss), memory)
+            tally = _count(plan, tally, step - count, logits, wanted, data.labels[rows])
+
+    finished = end == total
+    return TrainState(
+        Params(spec.sizes, freeze(theta)), freeze_all(memory), step, state.epoch + finished, tally
+    )
+
+
+def _windows(plan: Plan, n: int, first: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Cut an epoch's steps ``first .. end`` into windows of WINDOW samples or so: (first sample, batch size, batches)."""
+    size = plan.batch_size
+    whole = min(end, n // size)
+    per_window = max(1, WINDOW // size)
+    for step in range(first, whole, per_window):
+        yield step * size, size, min(per_window, whole - step)
+    if end > n // size:
+        yield n // size * size, n % size, 1
+
+
+def _mean_loss(spec: Spec, logits: Array, wanted: Array) -> float:
+    return float(np.mean(spec.objective.value(logits, wanted), dtype=float))
+
+
+def _count(plan: Plan, tally: Tally, before: int, logits: Array, wanted: Array, labels: Array) -> Tally:
+    """Add the batches of a window, logits (steps, classes, size), to a tally in order: windows leave no trace."""
+    losses = np.sum(plan.spec.objective.value(logits, wanted), axis=-1, dtype=float)
+    wrong = np.flatnonzero(~np.isfinite(losses))
+    if wrong.size:
+        raise DivergenceError(before + int(wrong[0]) + 1, float(losses[wrong[0]]), plan.learning_rate)
+    correct = int(np.count_nonzero(np.argmax(logits, axis=-2).ravel() == labels))
+    return Tally(sum(losses.tolist(), tally.loss), tally.correct + correct, tally.samples + len(labels))
