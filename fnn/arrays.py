@@ -27,9 +27,11 @@ def freeze(array: Array) -> Array:
 
 
 def map_arrays(function: Callable[[Array], Array], record: R) -> R:
-    """Apply ``function`` to every array of a (nested) attrs record; all other fields are kept as they are."""
+    """Apply ``function`` to every array of a nested record (attrs or tuple); all other fields are kept as they are."""
     if isinstance(record, np.ndarray):
         return function(record)  # type: ignore[return-value]
+    if isinstance(record, tuple):
+        return tuple(map_arrays(function, item) for item in record)  # type: ignore[return-value]
     if not attrs.has(type(record)):
         return record
     changed = {f.name: map_arrays(function, getattr(record, f.name)) for f in attrs.fields(type(record))}  # type: ignore[arg-type]
@@ -56,6 +58,8 @@ def same(a: object, b: object) -> bool:
         return False
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(map(same, a, b))
     if attrs.has(type(a)):
         return all(same(getattr(a, f.name), getattr(b, f.name)) for f in attrs.fields(type(a)))  # type: ignore[arg-type]
     return bool(a == b) or (a != a and b != b)
@@ -79,5 +83,6 @@ def rng(seed: int, purpose: str, *counters: int) -> np.random.Generator:
     >>> rng(0, "shuffle", 3).random() == rng(0, "shuffle", 3).random()
     True
     """
-    key = np.random.SeedSequence([seed, zlib.crc32(purpose.encode()), *counters])
+    # The number of counters is in the key since SeedSequence ignores trailing zeros.
+    key = np.random.SeedSequence([seed, zlib.crc32(purpose.encode()), len(counters), *counters])
     return np.random.Generator(np.random.Philox(key))

@@ -2,8 +2,8 @@
 
 Inside, activations are *features-major*, shape ``(features, n)``, and carry a last row of ones, so that a layer's
 weights and biases are one matrix: ``[W; b]`` of shape ``(fan_in + 1, fan_out)``. Then each layer is one matrix
-product forward, ``z = [W; b]^T [a; 1]``, and two backward, with no copy, no transposition in memory and no separate sum for biases.
-Outside, a batch ``x`` is ``(n, features)`` and logits are ``(n, classes)``.
+product forward, ``z = [W; b]^T [a; 1]``, and two backward, with no copy, no transposition in memory and no
+separate sum for biases. Outside, a batch ``x`` is ``(n, features)`` and logits are ``(n, classes)``.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ average that papers call bias-corrected is ``S_t`` over the sum of its weights, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import log, sqrt
+from math import inf, log, sqrt
 from typing import Any
 
 import numpy as np
@@ -305,7 +305,7 @@ def with_l2(strength: float) -> Callable[[Optimizer], Optimizer]:
                 g += s
             optimizer.rule(signal, block, state)
 
-        return evolve(optimizer, rule=rule)
+        return evolve(optimizer, rule=rule) if strength else optimizer
 
     return wrap
 
@@ -319,7 +319,7 @@ def with_decoupled_decay(strength: float) -> Callable[[Optimizer], Optimizer]:
                 theta *= 1 - signal.learning_rate * strength
             optimizer.rule(signal, block, state)
 
-        return evolve(optimizer, rule=rule)
+        return evolve(optimizer, rule=rule) if strength else optimizer
 
     return wrap
 
@@ -334,7 +334,7 @@ def with_clipping(limit: float) -> Callable[[Optimizer], Optimizer]:
                 np.multiply(signal.grad, limit / norm, out=signal.grad)
             return optimizer.begin(signal, state)
 
-        return evolve(optimizer, begin=begin)
+        return evolve(optimizer, begin=begin) if limit < inf else optimizer
 
     return wrap
 

@@ -60,10 +60,19 @@ def initial_state(plan: Plan) -> TrainState:
     return TrainState(params, plan.optimizer.init(params))
 
 
-def train(plan: Plan, data: Dataset, epochs: int, state: TrainState | None = None) -> Iterator[TrainState]:
-    """Return the lazy stream of states after 0, 1, ..., ``epochs`` more epochs, from ``state`` or the initial one."""
+def train(
+    plan: Plan, data: Dataset, epochs: int, state: TrainState | None = None, steps: int | None = None
+) -> Iterator[TrainState]:
+    """Return the lazy stream of states from ``state``, or the initial one, to the end of epoch ``epochs``.
+
+    There is one state an epoch, or, with ``steps``, one after at most so many steps: the same states and more of them.
+    """
     start = state or initial_state(plan)
-    return accumulate(lambda now, _: run_epoch(plan, data, now), range(epochs), start)  # pyright: ignore[reportArgumentType]
+    total = plan.steps_per_epoch(len(data))
+    piece = min(steps or total, total)
+    done = start.step - start.epoch * total
+    pieces = (epochs - start.epoch) * -(-total // piece) - (-(-total // piece) - -(-(total - done) // piece))
+    return accumulate(lambda now, _: run_epoch(plan, data, now, piece), range(pieces), start)  # pyright: ignore[reportArgumentType]
 
 
 def run_epoch(plan: Plan, data: Dataset, state: TrainState, steps: int | None = None) -> TrainState:
@@ -107,7 +116,7 @@ def run_epoch(plan: Plan, data: Dataset, state: TrainState, steps: int | None = 
 
 
 def _windows(plan: Plan, n: int, first: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Cut an epoch's steps ``first .. end`` into windows of WINDOW samples or so: (first sample, batch size, batches)."""
+    """Cut an epoch's steps ``first .. end`` into windows of about WINDOW: (first sample, batch size, batches)."""
     size = plan.batch_size
     whole = min(end, n // size)
     per_window = max(1, WINDOW // size)

@@ -1,0 +1,251 @@
+"""The configuration of a run: one frozen record from which flags, help, validation and tracked settings all come."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import attrs
+from attrs import frozen
+from toolz import pipe
+
+from fnn.activations import ACTIVATIONS
+from fnn.datasets import OFFICIAL
+from fnn.errors import UserError
+from fnn.initializers import INITIALIZERS
+from fnn.losses import LOSSES
+from fnn.network import Spec
+from fnn.optimizers import OPTIMIZERS, Optimizer, with_clipping, with_decoupled_decay, with_l2, with_schedule
+from fnn.schedules import SCHEDULES
+from fnn.training import Plan
+
+
+@frozen
+class Kind:
+    """What values an option takes: ``parse`` returns the value or raises ValueError, ``expected`` says it in words."""
+
+    expected: str
+    parse: Callable[[Any], Any]
+    several: bool = False
+    metavar: str = "X"
+
+
+def one_of(choices: Iterable[str]) -> Kind:
+    names = tuple(choices)
+
+    def parse(value: Any) -> str:
+        if value not in names:
+            raise ValueError
+        return str(value)
+
+    return Kind(f"one of {', '.join(names)}", parse, metavar=f"{{{','.join(names)}}}")
+
+
+def whole(least: int) -> Kind:
+    def parse(value: Any) -> int:
+        number = int(value) if isinstance(value, float) and value.is_integer() else int(str(value))
+        if number < least:
+            raise ValueError
+        return number
+
+    return Kind(f"a whole number of at least {least}", parse, metavar="N")
+
+
+def real(words: str, valid: Callable[[float], bool]) -> Kind:
+    def parse(value: Any) -> float:
+        number = float(str(value))
+        if not math.isfinite(number) or not valid(number):
+            raise ValueError
+        return number
+
+    return Kind(words, parse)
+
+
+def _widths(value: Any) -> tuple[int, ...]:
+    items = value if isinstance(value, list | tuple) else (value,)
+    words = re.findall(r"[^\s,\[\]()]+", " ".join(map(str, items)))  # a sweep agent passes "[512, 256]"
+    if not words:
+        raise ValueError
+    return tuple(map(whole(1).parse, words))
+
+
+POSITIVE = real("a number above 0", lambda x: x > 0)
+NOT_NEGATIVE = real("a number of at least 0", lambda x: x >= 0)
+SHARE = real("a number of at least 0 and below 1", lambda x: 0 <= x < 1)
+INNER_SHARE = real("a number above 0 and below 1", lambda x: 0 < x < 1)
+WIDTHS = Kind(
+    "one width, or one for each hidden layer, each a whole number of at least 1", _widths, several=True, metavar="N"
+)
+THREADS = Kind(
+    "auto or a whole number of at least 1",
+    lambda value: value if value == "auto" else whole(1).parse(value),
+    metavar="N",
+)
+TEXT = Kind("a text", str, metavar="TEXT")
+
+
+def _convert(value: Any, field: attrs.Attribute[Any]) -> Any:
+    kind: Kind = field.metadata["kind"]
+    try:
+        return kind.parse(value)
+    except (ValueError, TypeError, OverflowError):
+        raise UserError(f"--{field.name}: expected {kind.expected}, found {value!r}") from None
+
+
+def option(default: Any, flag: str, kind: Kind, group: str, text: str) -> Any:
+    """Declare a field of ``Config`` with its short flag, the values it takes, its group in the help, and the help."""
+    metadata = {"flag": flag, "kind": kind, "group": group, "help": text}
+    return attrs.field(default=default, converter=attrs.Converter(_convert, takes_field=True), metadata=metadata)  # type: ignore[call-overload]
+
+
+@frozen(kw_only=True)
+class Config:
+    """All settings of a run. The defaults are the preset ``default``; ``recipes.py`` names others.
+
+    Construction validates: a UserError names the option, what was expected and what was found.
+
+    >>> Config(optimizer="nadam", hidden_size=64, num_layers=3).widths
+    (64, 64, 64)
+    """
+
+    dataset: str = option("fashion_mnist", "-d", one_of(OFFICIAL), "data", "images to train on")
+    validation_fraction: float = option(
+        0.1, "", INNER_SHARE, "data", "share of the training images, by class, held out to validate on"
+    )
+    data_dir: str = option("", "", TEXT, "data", "directory of IDX, IDX.gz or npz files (else found or downloaded)")
+
+    num_layers: int = option(2, "-nhl", whole(0), "network", "number of hidden layers")
+    hidden_size: tuple[int, ...] = option(
+        (1024,), "-sz", WIDTHS, "network", "width of every hidden layer, or one width for each: -sz 512 256 128"
+    )
+    activation: str = option("ReLU", "-a", one_of(ACTIVATIONS), "network", "activation function of the hidden layers")
+    weight_init: str = option("He", "-w_i", one_of(INITIALIZERS), "network", "distribution of the initial weights")
+    dtype: str = option("float32", "", one_of(("float32", "float64")), "network", "precision of all arithmetic")
+
+    loss: str = option("cross_entropy", "-l", one_of(LOSSES), "training", "loss that is minimised")
+    epochs: int = option(15, "-e", whole(1), "training", "passes over the training images")
+    batch_size: int = option(256, "-b", whole(1), "training", "images in a step")
+    label_smoothing: float = option(0.1, "", SHARE, "training", "share of each label spread over all classes")
+    patience: int = option(
+        0, "", whole(0), "training", "stop after this many epochs without a better validation accuracy; 0: never"
+    )
+    seed: int = option(0, "", whole(0), "training", "of the split, the initial weights and the order of the images")
+
+    optimizer: str = option("adam", "-o", one_of(OPTIMIZERS), "optimizer", "rule that updates the parameters")
+    learning_rate: float = option(1e-3, "-lr", POSITIVE, "optimizer", "learning rate, before the schedule")
+    schedule: str = option("warmup_cosine", "", one_of(SCHEDULES), "optimizer", "factor of the learning rate by step")
+    momentum: float = option(0.9, "-m", SHARE, "optimizer", "momentum of momentum and nag")
+    beta: float = option(0.9, "-beta", SHARE, "optimizer", "decay of rmsprop's average of squared gradients")
+    beta1: float = option(0.9, "-beta1", SHARE, "optimizer", "decay of the average of gradients: adam, nadam, eve")
+    beta2: float = option(
+        0.99, "-beta2", SHARE, "optimizer", "decay of the average of squared gradients: adam, nadam, eve"
+    )
+    epsilon: float = option(1e-8, "-eps", POSITIVE, "optimizer", "added to the root that a step is divided by")
+    weight_decay: float = option(0.0, "-w_d", NOT_NEGATIVE, "optimizer", "L2 regularisation of weights, not biases")
+    decoupled_weight_decay: float = option(
+        0.02, "", NOT_NEGATIVE, "optimizer", "weights shrink by this times the learning rate a step (AdamW's form)"
+    )
+    clip_norm: float = option(0.0, "", NOT_NEGATIVE, "optimizer", "largest norm of the gradient; 0: any")
+
+    run_dir: str = option("", "", TEXT, "run", "directory of the results (default: runs/NAME by the settings)")
+    threads: str | int = option("auto", "", THREADS, "run", "threads of the matrix products")
+    wandb_project: str = option("fnn", "-wp", TEXT, "run", "wandb project")
+    wandb_entity: str = option("", "-we", TEXT, "run", "wandb entity (default: the account's own)")
+    wandb_mode: str = option(
+        "auto", "", one_of(("auto", "online", "offline", "disabled")), "run", "auto: online with a key, else offline"
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if len(self.hidden_size) not in (1, self.num_layers):
+            raise UserError(
+                f"--hidden_size: expected one width or {self.num_layers} (--num_layers), found {len(self.hidden_size)}"
+            )
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Widths of the hidden layers, one for each."""
+        return self.hidden_size * self.num_layers if len(self.hidden_size) == 1 else self.hidden_size
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the settings as JSON holds them; a single width as a number, so that it can be plotted."""
+        sizes = self.hidden_size
+        return {**attrs.asdict(self), "hidden_size": sizes[0] if len(sizes) == 1 else list(sizes)}
+
+
+FIELDS: Mapping[str, attrs.Attribute[Any]] = {field.name: field for field in attrs.fields(Config)}
+
+#: What a run's result doesn't depend on.
+OUTSIDE = frozenset(name for name, field in FIELDS.items() if field.metadata["group"] == "run") | {"data_dir"}
+
+
+def configure(base: Config, changes: Mapping[str, Any]) -> Config:
+    """Return ``base`` with changes by name. Several widths set the number of layers, if that isn't given, and a new
+    number of layers keeps the first width only.
+
+    >>> configure(Config(), {"hidden_size": "512 256 128"}).num_layers
+    3
+    """
+    for name in changes:
+        if name not in FIELDS:
+            near = difflib.get_close_matches(name, FIELDS, 1, 0)
+            raise UserError(f"expected the name of a setting, found {name!r}; did you mean {near[0]!r}?")
+    changes = dict(changes)
+    if "hidden_size" in changes and "num_layers" not in changes:
+        widths = _convert(changes["hidden_size"], FIELDS["hidden_size"])
+        changes |= {"num_layers": len(widths)} if len(widths) > 1 else {}
+        if len(widths) == 1 and len(base.hidden_size) > 1:
+            changes["num_layers"] = base.num_layers
+    elif "num_layers" in changes and "hidden_size" not in changes:
+        changes["hidden_size"] = base.hidden_size[:1]
+    return attrs.evolve(base, **changes)
+
+
+def spec_of(config: Config, features: int, classes: int) -> Spec:
+    """Return the network that a configuration asks for."""
+    sizes = (features, *config.widths, classes)
+    return Spec(sizes, config.activation, config.loss, config.weight_init, config.dtype)
+
+
+def optimizer_of(config: Config, total_steps: int) -> Optimizer:
+    """Return the optimizer that a configuration asks for, wrapped; its parameters are found by their names."""
+    make = OPTIMIZERS[config.optimizer]
+    names = [name for name in inspect.signature(make).parameters if name in FIELDS]
+    return pipe(
+        make(**{name: getattr(config, name) for name in names}),
+        with_decoupled_decay(config.decoupled_weight_decay),
+        with_l2(config.weight_decay),
+        with_clipping(config.clip_norm or math.inf),
+        with_schedule(SCHEDULES[config.schedule](total_steps)),
+    )
+
+
+def plan_of(config: Config, features: int, classes: int, n: int) -> Plan:
+    """Return the plan of training on ``n`` samples that a configuration asks for."""
+    steps = config.epochs * -(-n // config.batch_size)
+    return Plan(
+        spec_of(config, features, classes),
+        optimizer_of(config, steps),
+        config.learning_rate,
+        config.batch_size,
+        config.label_smoothing,
+        config.seed,
+    )
+
+
+def name_of(config: Config) -> str:
+    """Return a run's name: what it is.
+
+    >>> name_of(Config(activation="tanh", optimizer="nadam", batch_size=64, num_layers=3, hidden_size=128))
+    'hl_3_bs_64_ac_tanh_op_nadam_sz_128_lr_0.001_ep_15_wi_He_wd_0_lo_ce_fashion_mnist_seed_0'
+    """
+    losses = {"cross_entropy": "ce", "mean_squared_error": "mse"}
+    return (
+        f"hl_{config.num_layers}_bs_{config.batch_size}_ac_{config.activation}_op_{config.optimizer}"
+        f"_sz_{'-'.join(map(str, config.hidden_size))}_lr_{config.learning_rate:g}_ep_{config.epochs}"
+        f"_wi_{config.weight_init}_wd_{config.weight_decay:g}_lo_{losses[config.loss]}"
+        f"_{config.dataset}_seed_{config.seed}"
+    )

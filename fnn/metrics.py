@@ -1,0 +1,55 @@
+"""How good predictions are: loss, accuracy, the confusion matrix and what follows from it."""
+
+from __future__ import annotations
+
+import numpy as np
+from attrs import frozen
+
+from fnn.arrays import Array, freeze
+from fnn.data import Dataset, targets
+from fnn.losses import softmax
+from fnn.network import Params, Spec, logits_in_batches
+
+
+@frozen(eq=False)
+class Evaluation:
+    """A network's results on a data set: mean loss, accuracy and each sample's probabilities ``(n, classes)``."""
+
+    loss: float
+    accuracy: float
+    probabilities: Array
+
+    @property
+    def predictions(self) -> Array:
+        """The likeliest class of each sample, ``(n,)``."""
+        return np.argmax(self.probabilities, axis=1)
+
+
+def evaluate(spec: Spec, params: Params, data: Dataset) -> Evaluation:
+    """Return the results on ``data``; the loss is that of the plain labels, without smoothing."""
+    logits = logits_in_batches(spec, params, data.design)
+    losses = spec.objective.value(logits, targets(data.labels, data.classes, dtype=spec.dtype))
+    correct = np.argmax(logits, axis=0) == data.labels
+    return Evaluation(float(np.mean(losses, dtype=float)), float(np.mean(correct)), freeze(softmax(logits)).T)
+
+
+def confusion_matrix(labels: Array, predictions: Array, classes: int) -> Array:
+    """Return counts by ``[true class, predicted class]``.
+
+    >>> confusion_matrix(np.array([0, 1, 1]), np.array([0, 0, 1]), 2)
+    array([[1, 0],
+           [1, 1]])
+    """
+    counts = np.bincount(labels * classes + predictions, minlength=classes * classes)
+    return freeze(counts.reshape(classes, classes))
+
+
+def precision_and_recall(confusion: Array) -> tuple[Array, Array]:
+    """Return precision ``c_kk / sum_i c_ik`` and recall ``c_kk / sum_j c_kj`` by class; NaN if it never occurs.
+
+    >>> precision_and_recall(np.array([[1, 0], [1, 1]]))
+    (array([0.5, 1. ]), array([1. , 0.5]))
+    """
+    right = np.diag(confusion).astype(float)
+    with np.errstate(invalid="ignore"):
+        return freeze(right / confusion.sum(axis=0)), freeze(right / confusion.sum(axis=1))

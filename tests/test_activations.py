@@ -1,0 +1,52 @@
+"""Values against plain formulas, slopes against complex steps, for every row of the table."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from fnn.activations import ACTIVATIONS
+from fnn.arrays import freeze
+from tests import reference
+
+ROWS = pytest.mark.parametrize("name", ACTIVATIONS)
+NUMBERS = arrays(np.float64, st.integers(1, 20), elements=st.floats(-30, 30))
+
+
+@ROWS
+@given(z=NUMBERS)
+def test_the_value_is_that_of_the_formula(name: str, z: np.ndarray) -> None:
+    np.testing.assert_allclose(ACTIVATIONS[name].value(freeze(z)), reference.F[name](z), rtol=1e-15, atol=1e-300)
+
+
+@ROWS
+@given(z=NUMBERS)
+def test_the_slope_of_the_output_is_the_derivative(name: str, z: np.ndarray) -> None:
+    a = ACTIVATIONS[name].value(z)
+    slope = ACTIVATIONS[name].slope(a, np.empty_like(a))
+    # 1 - a^2 and (1 - a) a lose what a's own rounding, 2^-53, has lost.
+    np.testing.assert_allclose(slope, reference.derivative(reference.F[name], z, np.ones_like(z)), rtol=1e-14, atol=1e-15)
+
+
+@ROWS
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_extremes_give_limits_without_a_warning(name: str, dtype: str) -> None:
+    z = np.array([-1e4, -0.0, 0.0, 1e4], dtype)
+    a = ACTIVATIONS[name].value(z)
+    limits = {
+        "identity": z,
+        "sigmoid": [0, 0.5, 0.5, 1],
+        "tanh": [-1, 0, 0, 1],
+        "ReLU": [0, 0, 0, 1e4],
+    }
+    assert a.dtype == dtype
+    if name in limits:
+        np.testing.assert_array_equal(a, np.asarray(limits[name], dtype))
+    assert np.isfinite(ACTIVATIONS[name].slope(a, np.empty_like(a))).all()
+
+
+def test_the_slope_of_relu_at_its_kink_is_zero() -> None:
+    assert not ACTIVATIONS["ReLU"].slope(np.zeros(2), np.empty(2)).any()

@@ -1,0 +1,66 @@
+"""Records of arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+from attrs import frozen
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fnn.arrays import Array, freeze_all, map_arrays, rng, same, spans, thaw
+
+
+@frozen(eq=False)
+class Inner:
+    pair: tuple[Array, Array]
+    name: str = "inner"
+
+
+@frozen(eq=False)
+class Outer:
+    array: Array
+    inner: Inner
+    number: float = float("nan")
+
+
+def record() -> Outer:
+    return Outer(np.arange(3.0), Inner((np.zeros(2, np.float32), np.ones((2, 2)))))
+
+
+def arrays(value: Outer) -> tuple[Array, ...]:
+    return (value.array, *value.inner.pair)
+
+
+def test_freezing_and_thawing_reach_every_array() -> None:
+    cold = freeze_all(record())
+    assert not any(a.flags.writeable for a in arrays(cold))
+    warm = thaw(cold)
+    assert all(a.flags.writeable for a in arrays(warm))
+    assert not any(np.may_share_memory(a, b) for a, b in zip(arrays(cold), arrays(warm), strict=True))
+    assert same(cold, warm)
+
+
+def test_same_is_bitwise_and_sees_every_field() -> None:
+    assert same(record(), record())
+    assert not same(record(), map_arrays(lambda a: a + 1, record()))
+    assert not same(record(), map_arrays(lambda a: a.astype(np.float16), record()))
+    assert not same(np.array([0.0]), np.array([-0.0]))
+    assert not same((1, 2), (1, 2, 3))
+    assert not same(Inner((np.zeros(1),) * 2), Inner((np.zeros(1),) * 2, "other"))
+
+
+@given(st.integers(0, 200), st.integers(1, 50))
+def test_spans_cut_a_range_into_consecutive_blocks(size: int, block: int) -> None:
+    pieces = [list(range(s.start, s.stop)) for s in spans(size, block)]
+    assert sum(pieces, []) == list(range(size))
+    assert all(len(piece) == block for piece in pieces[:-1]) and all(0 < len(piece) <= block for piece in pieces)
+
+
+@given(st.integers(0, 2**63), st.integers(0, 100))
+def test_streams_are_functions_of_their_key_and_differ_between_keys(seed: int, counter: int) -> None:
+    def draw(*key: object) -> bytes:
+        return rng(*key).bytes(16)  # type: ignore[arg-type]
+
+    keys = [(seed, "a", counter), (seed, "b", counter), (seed, "a", counter + 1), (seed + 1, "a", counter), (seed, "a")]
+    assert draw(*keys[0]) == draw(*keys[0])
+    assert len({draw(*key) for key in keys}) == len(keys)
