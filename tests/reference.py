@@ -7,6 +7,7 @@ free of cancellation, so h = 1e-30 is exact to rounding (Squire & Trapp 1998).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 
 import numpy as np
 
@@ -25,7 +26,7 @@ F = {
 def layers(sizes: tuple[int, ...], theta: Array) -> list[tuple[Array, Array]]:
     """Cut ``theta`` into weights and biases: all of a layer's weights row by row, then its biases."""
     found, start = [], 0
-    for i, o in zip(sizes[:-1], sizes[1:], strict=True):
+    for i, o in pairwise(sizes):
         weights = theta[start : start + i * o].reshape(i, o)
         found.append((weights, theta[start + i * o : start + i * o + o]))
         start += i * o + o
@@ -73,7 +74,7 @@ def weights_only(params: Params) -> Array:
     return mask
 
 
-# Optimizers, as their papers write them: a function of (theta, the gradients, the learning rate, losses) yields each theta
+# Optimizers, as their papers write them: functions of theta, gradients, learning rate and losses that yield each theta
 
 
 def sgd(theta, gradients, lr, _losses):  # type: ignore[no-untyped-def]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import numpy as np
 from attrs import frozen
 from hypothesis import given
@@ -52,7 +54,7 @@ def test_same_is_bitwise_and_sees_every_field() -> None:
 @given(st.integers(0, 200), st.integers(1, 50))
 def test_spans_cut_a_range_into_consecutive_blocks(size: int, block: int) -> None:
     pieces = [list(range(s.start, s.stop)) for s in spans(size, block)]
-    assert sum(pieces, []) == list(range(size))
+    assert list(chain.from_iterable(pieces)) == list(range(size))
     assert all(len(piece) == block for piece in pieces[:-1]) and all(0 < len(piece) <= block for piece in pieces)
 
 

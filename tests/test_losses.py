@@ -46,7 +46,7 @@ def test_gradients_of_logits_sum_to_zero(name: str, rng: np.random.Generator, si
 
 @ROWS
 @given(rng=generators(), sizes=SIZES)
-def test_stacked_batches_are_the_batches_one_by_one(name: str, rng: np.random.Generator, sizes: tuple[int, int]) -> None:
+def test_stacked_batches_are_the_single_batches(name: str, rng: np.random.Generator, sizes: tuple[int, int]) -> None:
     pairs = [draw(rng, *sizes, 3.0) for _ in range(3)]
     z, t = (np.stack(arrays) for arrays in zip(*pairs, strict=True))
     for whole, (one_z, one_t) in zip(LOSSES[name].value(z, t), pairs, strict=True):
