@@ -127,7 +127,7 @@ class Config:
     dtype: str = option("float32", "", one_of(("float32", "float64")), "network", "precision of all arithmetic")
 
     loss: str = option("cross_entropy", "-l", one_of(LOSSES), "training", "loss that is minimised")
-    epochs: int = option(15, "-e", whole(1), "training", "passes over the training images")
+    epochs: int = option(25, "-e", whole(1), "training", "passes over the training images")
     batch_size: int = option(256, "-b", whole(1), "training", "images in a step")
     label_smoothing: float = option(0.1, "", SHARE, "training", "share of each label spread over all classes")
     patience: int = option(
@@ -147,7 +147,7 @@ class Config:
     epsilon: float = option(1e-8, "-eps", POSITIVE, "optimizer", "added to the root that a step is divided by")
     weight_decay: float = option(0.0, "-w_d", NOT_NEGATIVE, "optimizer", "L2 regularisation of weights, not biases")
     decoupled_weight_decay: float = option(
-        0.02, "", NOT_NEGATIVE, "optimizer", "weights shrink by this times the learning rate a step (AdamW's form)"
+        0.3, "", NOT_NEGATIVE, "optimizer", "weights shrink by this times the learning rate a step (AdamW's form)"
     )
     clip_norm: float = option(0.0, "", NOT_NEGATIVE, "optimizer", "largest norm of the gradient; 0: any")
 
@@ -240,7 +240,7 @@ def name_of(config: Config) -> str:
     """Return a run's name: what it is.
 
     >>> name_of(Config(activation="tanh", optimizer="nadam", batch_size=64, num_layers=3, hidden_size=128))
-    'hl_3_bs_64_ac_tanh_op_nadam_sz_128_lr_0.001_ep_15_wi_He_wd_0_lo_ce_fashion_mnist_seed_0'
+    'hl_3_bs_64_ac_tanh_op_nadam_sz_128_lr_0.001_ep_25_wi_He_wd_0_lo_ce_fashion_mnist_seed_0'
     """
     losses = {"cross_entropy": "ce", "mean_squared_error": "mse"}
     return (

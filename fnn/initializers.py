@@ -36,6 +36,5 @@ def _he(rng: np.random.Generator, fan_in: int, fan_out: int) -> Array:
 
 #: Every initializer by its name on the command line.
 INITIALIZERS: Mapping[str, Initializer] = {
-    row.name: row
-    for row in (Initializer("random", _random), Initializer("Xavier", _xavier), Initializer("He", _he))
+    row.name: row for row in (Initializer("random", _random), Initializer("Xavier", _xavier), Initializer("He", _he))
 }

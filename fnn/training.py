@@ -110,9 +110,7 @@ def run_epoch(plan: Plan, data: Dataset, state: TrainState, steps: int | None = 
             tally = _count(plan, tally, step - count, logits, wanted, data.labels[rows])
 
     finished = end == total
-    return TrainState(
-        Params(spec.sizes, freeze(theta)), freeze_all(memory), step, state.epoch + finished, tally
-    )
+    return TrainState(Params(spec.sizes, freeze(theta)), freeze_all(memory), step, state.epoch + finished, tally)
 
 
 def _windows(plan: Plan, n: int, first: int, end: int) -> Iterator[tuple[int, int, int]]:

@@ -205,7 +205,7 @@ def test_adam_without_momentum_is_rmsprop_with_its_bias_corrected(
     theta, grads = rng.normal(size=N), gradients(rng)
     adam = trajectory(OPTIMIZERS["adam"](0.0, beta, epsilon), theta, grads, 0.1)
     now, corrected = theta, []
-    for t in range(1, STEPS + 1):  # the rate and epsilon of rmsprop's step t carry the correction sqrt(1 - beta^t)
+    for t in range(1, STEPS + 1):  # rmsprop's rate and epsilon carry the correction sqrt(1 - beta^t)
         root = np.sqrt(1 - beta**t)
         steps = trajectory(OPTIMIZERS["rmsprop"](beta, epsilon * root), theta, grads[:t], 0.1 * root)
         now = now + steps[-1] - (steps[-2] if t > 1 else theta)

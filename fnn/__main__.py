@@ -1,0 +1,8 @@
+"""``python -m fnn train|evaluate|predict|data``."""
+
+import sys
+
+from fnn.cli import guarded, main
+
+if __name__ == "__main__":
+    sys.exit(guarded(main, sys.argv[1:], "fnn"))

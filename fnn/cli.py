@@ -1,0 +1,199 @@
+"""The command line: parsing, the commands, and what their mistakes look like."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import attrs
+
+from fnn.config import FIELDS, configure
+from fnn.errors import DivergenceError, Interrupted, UserError
+from fnn.recipes import PRESETS
+
+GROUPS = ("data", "network", "training", "optimizer", "run")
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that reports a mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message.removeprefix("argument "))
+
+
+def train_parser(prog: str) -> Parser:
+    """Return the parser of a training run: every field of Config is an argument."""
+    parser = Parser(
+        prog=prog,
+        description="Train and test a feed-forward network on Fashion-MNIST or MNIST.",
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=28, width=110),
+    )
+    parser.add_argument(
+        "--preset", metavar="NAME", help=f"named settings to start from: {', '.join(PRESETS)} (default: default)"
+    )
+    parser.add_argument("--resume", metavar="RUN_DIR", help="go on with an interrupted run")
+    groups = {name: parser.add_argument_group(name) for name in GROUPS}
+    for name, field in FIELDS.items():
+        add_option(groups[field.metadata["group"]], name, field)
+    return parser
+
+
+def add_option(parser: Any, name: str, field: attrs.Attribute[Any]) -> None:
+    """Add the argument of a field of Config; values stay text, which Config itself parses."""
+    kind = field.metadata["kind"]
+    default = " ".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+    shown = "" if default == "" or kind.several else f" (default: {default})"
+    parser.add_argument(
+        *filter(None, (field.metadata["flag"], f"--{name}")),
+        dest=name,
+        metavar=kind.metavar,
+        nargs="+" if kind.several else None,
+        help=f"{field.metadata['help']}{shown}".replace("%", "%%"),
+    )
+
+
+def train(arguments: Sequence[str], prog: str = "train.py") -> int:
+    """Train as the arguments say."""
+    given = vars(train_parser(prog).parse_args(arguments))
+    preset, resume = given.pop("preset", None), given.pop("resume", None)
+    from fnn.rundir import resumed_config
+    from fnn.runner import run
+
+    if resume is not None:
+        if preset is not None:
+            raise UserError(f"--preset: expected none with --resume, found {preset!r}")
+        config = resumed_config(Path(resume), given)
+    else:
+        if preset is not None and preset not in PRESETS:
+            raise UserError(f"--preset: expected one of {', '.join(PRESETS)}, found {preset!r}")
+        config = configure(PRESETS[preset or "default"], given)
+    run(config, resume is not None)
+    return 0
+
+
+def evaluate(arguments: Sequence[str], prog: str = "fnn evaluate") -> int:
+    """Evaluate a saved model on a data set."""
+    parser = Parser(prog=prog, description="Evaluate a model that a run saved.", allow_abbrev=False)
+    parser.add_argument("model", type=Path, metavar="MODEL", help="best.npz of a run")
+    parser.add_argument("--dataset", help="data set (default: the one it was trained on)")
+    parser.add_argument("--data_dir", default="", help="directory of the data set's files")
+    parser.add_argument("--part", choices=("test", "train"), default="test", help="which images (default: test)")
+    parser.add_argument("--figure", type=Path, help="where the confusion figure goes (default: beside the model)")
+    given = parser.parse_args(arguments)
+
+    from fnn import figures, inference
+    from fnn.rundir import load_model
+
+    model = load_model(given.model)
+    wanted = configure(model.config, {"dataset": given.dataset or model.config.dataset, "data_dir": given.data_dir})
+    text, figure = inference.assess(model, wanted, given.part)
+    print(text)
+    path = given.figure or given.model.with_name(f"confusion-{wanted.dataset}-{given.part}.png")
+    figures.save(figure, path)
+    print(f"confusion figure: {path}")
+    return 0
+
+
+def predict(arguments: Sequence[str], prog: str = "fnn predict") -> int:
+    """Classify images by a saved model."""
+    parser = Parser(prog=prog, description="Classify images by a model that a run saved.", allow_abbrev=False)
+    parser.add_argument("model", type=Path, metavar="MODEL", help="best.npz of a run")
+    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="IDX, IDX.gz, npz or image files")
+    parser.add_argument("--resize", action="store_true", help="scale image files to the size that the model takes")
+    parser.add_argument("--invert", action="store_true", help="for dark on light: the data are light on dark")
+    parser.add_argument("--json", action="store_true", help="print one JSON object an image, with all probabilities")
+    given = parser.parse_args(arguments)
+
+    from fnn import inference
+    from fnn.rundir import load_model
+
+    model = load_model(given.model)
+    batches = [(path, inference.read_pictures(path, model, given.resize, given.invert)) for path in given.images]
+    for path, images in batches:
+        for index, row in enumerate(inference.classify(model, images)):
+            where = str(path) if len(images) == 1 else f"{path}[{index}]"
+            ranked = sorted(zip(row.tolist(), model.class_names, strict=True), reverse=True)
+            if given.json:
+                print(json.dumps({"image": where, "class": ranked[0][1], "probabilities": {n: p for p, n in ranked}}))
+            else:
+                print(f"{where}: " + ", ".join(f"{name} {p:.1%}" for p, name in ranked[:3]))
+    return 0
+
+
+def data(arguments: Sequence[str], prog: str = "fnn data") -> int:
+    """Fetch and verify both data sets and show where they are."""
+    parser = Parser(prog=prog, description="Fetch and verify both data sets; show where they are.", allow_abbrev=False)
+    parser.add_argument("--data_dir", type=Path, help="directory to look into first")
+    given = parser.parse_args(arguments)
+
+    from fnn.datasets import OFFICIAL, load
+
+    failed = 0
+    for name in OFFICIAL:
+        try:
+            images = load(name, given.data_dir)
+        except UserError as error:
+            failed += 1
+            print(f"{name}: {error}", file=sys.stderr)
+            continue
+        kept = images.cache or "nowhere (in memory only)"
+        print(f"{name}: {len(images.train_labels):,} + {len(images.test_labels):,} images from {images.source}")
+        print(f"    {'verified by SHA-256' if images.verified else 'not the official content'}; kept in {kept}")
+    return 2 if failed else 0
+
+
+COMMANDS: dict[str, Callable[[Sequence[str], str], int]] = {
+    "train": train,
+    "evaluate": evaluate,
+    "predict": predict,
+    "data": data,
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run ``python -m fnn COMMAND ...``."""
+    summaries = "\n".join(f"  {name:<10}{command.__doc__}" for name, command in COMMANDS.items())
+    usage = f"usage: python -m fnn {{{','.join(COMMANDS)}}} ...\n\n{summaries}\n\nEach has its own --help."
+    if arguments and arguments[0] in ("-h", "--help"):
+        print(usage)
+        return 0
+    if not arguments or arguments[0] not in COMMANDS:
+        found = repr(arguments[0]) if arguments else "none"
+        raise UserError(f"expected a command, one of {', '.join(COMMANDS)}, found {found}")
+    name, *rest = arguments
+    return COMMANDS[name](rest, f"python -m fnn {name}")
+
+
+def guarded(command: Callable[[Sequence[str]], int], arguments: Sequence[str], prog: str) -> int:
+    """Run a command and return its exit code; whatever a person can mend is said without a traceback.
+
+    0 success, 1 a failing machine (disk, memory), 2 a user's mistake, 3 divergence, 128 + n ended by signal n.
+    """
+    try:
+        return command(arguments)
+    except UserError as error:
+        return _say(prog, error, 2)
+    except DivergenceError as error:
+        return _say(prog, error, 3)
+    except Interrupted as error:
+        return _say(prog, error, 128 + error.number)
+    except KeyboardInterrupt:
+        return _say(prog, "stopped at once", 130)
+    except MemoryError as error:
+        return _say(prog, f"out of memory: {error}; a smaller --hidden_size or --batch_size needs less", 1)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has gone, e.g. head: no complaint about a closed stdout at the exit
+        return 0
+    except OSError as error:
+        return _say(prog, f"{error.filename or 'file'}: {error.strerror}", 1)
+
+
+def _say(prog: str, message: object, code: int) -> int:
+    print(f"{prog}: {message}", file=sys.stderr)
+    return code

@@ -1,0 +1,102 @@
+"""A configured experiment without its edges: the stream of states and of what each epoch came to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from math import isfinite
+
+from attrs import frozen
+
+from fnn.config import Config, plan_of
+from fnn.data import Dataset, dataset, split
+from fnn.datasets import Images
+from fnn.errors import DivergenceError
+from fnn.metrics import evaluate
+from fnn.schedules import SCHEDULES
+from fnn.training import Plan, TrainState, initial_state, train
+
+
+@frozen(eq=False)
+class Parts:
+    """The training images of an experiment, split: a network is trained on one part and chosen by the other."""
+
+    train: Dataset
+    validation: Dataset
+
+
+@frozen(kw_only=True)
+class Report:
+    """What an epoch came to: a line of history.jsonl. Training figures are those of each batch before its update."""
+
+    epoch: int
+    step: int
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    learning_rate: float  # at the epoch's last step
+    seconds: float  # of training and validation
+
+
+def parts_of(config: Config, images: Images) -> Parts:
+    """Split the training images by the configuration's seed, stratified by class."""
+    chosen, held_out = split(images.train_labels, config.validation_fraction, config.seed)
+    train, validation = (
+        dataset(images.train_images[index], images.train_labels[index], len(images.class_names), config.dtype)
+        for index in (chosen, held_out)
+    )
+    return Parts(train, validation)
+
+
+def plan_for(config: Config, parts: Parts) -> Plan:
+    """Return the plan of training that a configuration asks for."""
+    return plan_of(config, parts.train.x.shape[1], parts.train.classes, len(parts.train))
+
+
+def observe(
+    config: Config, parts: Parts, state: TrainState | None = None, pieces: int = 1
+) -> Iterator[tuple[TrainState, Report | None]]:
+    """Train as configured: a lazy stream of states, each with its report if an epoch has ended there.
+
+    It goes on from ``state``, or begins; the state it begins with isn't repeated. There are ``pieces`` states an epoch.
+    Raises DivergenceError as soon as the loss of a training step or of the validation is NaN or infinite.
+    """
+    plan = plan_for(config, parts)
+    total = plan.steps_per_epoch(len(parts.train))
+    schedule = SCHEDULES[config.schedule](config.epochs * total)
+    start = state or initial_state(plan)
+    states = train(plan, parts.train, config.epochs, start, -(-total // pieces))
+    began, epoch = time.perf_counter(), next(states).epoch
+    for now in states:
+        if now.epoch == epoch:
+            yield now, None
+            continue
+        epoch, result = now.epoch, evaluate(plan.spec, now.params, parts.validation)
+        if not isfinite(result.loss):
+            raise DivergenceError(now.step, result.loss, config.learning_rate)
+        seconds = time.perf_counter() - began
+        yield (
+            now,
+            Report(
+                epoch=epoch,
+                step=now.step,
+                train_loss=now.tally.loss / now.tally.samples,
+                train_accuracy=now.tally.correct / now.tally.samples,
+                val_loss=result.loss,
+                val_accuracy=result.accuracy,
+                learning_rate=config.learning_rate * schedule(now.step),
+                seconds=seconds,
+            ),
+        )
+        began = time.perf_counter()
+
+
+def best_of(reports: Sequence[Report]) -> Report:
+    """Return the first report of the best validation accuracy."""
+    return max(reports, key=lambda report: report.val_accuracy)
+
+
+def out_of_patience(config: Config, reports: Sequence[Report]) -> bool:
+    """Tell whether the last ``patience`` epochs have brought nothing better."""
+    return bool(reports) and 0 < config.patience <= reports[-1].epoch - best_of(reports).epoch

@@ -1,0 +1,92 @@
+"""What is done with a trained model: assessing it on a data set and classifying pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fnn.arrays import Array
+from fnn.config import Config
+from fnn.data import Dataset, dataset
+from fnn.datasets import load
+from fnn.errors import UserError
+from fnn.figures import confusion as confusion_figure
+from fnn.idx import read_images
+from fnn.metrics import Evaluation, confusion_matrix, evaluate, precision_and_recall
+from fnn.network import predict
+from fnn.rundir import Model
+
+
+def assess(model: Model, config: Config, part: str) -> tuple[str, Any]:
+    """Return loss, accuracy, per-class precision and recall as a text, and the figure of what is confused with what."""
+    images = load(config.dataset, Path(config.data_dir) if config.data_dir else None)
+    pictures, labels = (
+        (images.test_images, images.test_labels) if part == "test" else (images.train_images, images.train_labels)
+    )
+    _check_size(pictures, model, config.dataset)
+    data = dataset(pictures, labels, len(model.class_names), config.dtype)
+    result = evaluate(model.spec, model.params, data)
+    confusion = confusion_matrix(data.labels, result.predictions, data.classes)
+    title = f"{config.dataset}, {part}"
+    head = f"{title}: {len(data):,} images, loss {result.loss:.4f}, accuracy {result.accuracy:.2%}"
+    return f"{head}\n\n{_table(images.class_names, confusion)}\n", show_confusion(
+        result, data, pictures, images.class_names, title
+    )
+
+
+def show_confusion(result: Evaluation, data: Dataset, images: Array, names: Sequence[str], title: str) -> Any:
+    """Return the figure of what is confused with what."""
+    confusion = confusion_matrix(data.labels, result.predictions, data.classes)
+    return confusion_figure(confusion, images, data.labels, result.predictions, names, title)
+
+
+def _table(names: Sequence[str], confusion: Array) -> str:
+    precision, recall = precision_and_recall(confusion)
+    rows = zip(names, confusion.sum(axis=1).tolist(), precision.tolist(), recall.tolist(), strict=True)
+    lines = (f"{name:<14}{n:>7,}{_share(p):>12}{_share(r):>10}" for name, n, p, r in rows)
+    return "\n".join((f"{'class':<14}{'images':>7}{'precision':>12}{'recall':>10}", *lines))
+
+
+def _share(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.2%}"
+
+
+def classify(model: Model, images: Array) -> Array:
+    """Return the probabilities of the classes ``(n, classes)`` of images of bytes ``(n, h, w)``."""
+    data = dataset(images, np.zeros(len(images), np.int64), len(model.class_names), model.spec.dtype)
+    return predict(model.spec, model.params, data.x)
+
+
+def read_pictures(path: Path, model: Model, resize: bool = False, invert: bool = False) -> Array:
+    """Return the images ``(n, h, w)`` of an IDX, IDX.gz, npz or image file; UserError if the model can't take them."""
+    if path.suffix.lower() in (".npz", ".gz") or path.name.endswith("ubyte") or path.suffix == ".idx":
+        images = read_images(path)
+    else:
+        images = _read_picture(path, isqrt(model.spec.sizes[0]) if resize else None)
+    _check_size(images, model, path)
+    return 255 - images if invert else images
+
+
+def _read_picture(path: Path, side: int | None) -> Array:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:
+            grey = picture.convert("L")
+            return np.asarray(grey.resize((side, side)) if side else grey)[None]
+    except FileNotFoundError:
+        raise UserError(f"{path}: expected a file, found none") from None
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path}: expected an IDX, npz or image file, found something else ({error})") from None
+
+
+def _check_size(images: Array, model: Model, where: object) -> None:
+    features = int(np.prod(images.shape[1:]))
+    if features != model.spec.sizes[0]:
+        side = isqrt(model.spec.sizes[0])
+        found = " x ".join(map(str, images.shape[1:]))
+        raise UserError(f"{where}: expected images of {side} x {side} pixels, found {found}; try --resize")

@@ -1,0 +1,145 @@
+"""The directory of a run: claiming it, and what is kept in it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain, count
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from fnn import checkpoint
+from fnn.config import OUTSIDE, Config, configure, name_of, spec_of
+from fnn.errors import UserError
+from fnn.experiment import Report
+from fnn.files import plain, read_lines, write_atomically
+from fnn.network import Params, Spec, init_params
+
+RUNS = Path("runs")
+
+
+@frozen(eq=False)
+class Model:
+    """A trained network with all that it takes to use it."""
+
+    spec: Spec
+    params: Params
+    config: Config
+    class_names: tuple[str, ...]
+
+
+@contextmanager
+def claimed(config: Config, resume: bool) -> Iterator[Path]:
+    """Make or enter the run's directory, for this process alone, until the end of the block.
+
+    Without ``run_dir`` it is the first free one of runs/NAME, runs/NAME-2, ...
+    """
+    named = Path(config.run_dir) if config.run_dir else None
+    try:
+        directory = named or _first_free(RUNS / name_of(config))
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = open(directory / ".lock", "wb")  # noqa: SIM115
+    except OSError as error:
+        where = named or RUNS
+        raise UserError(f"--run_dir: expected a directory to write to, found {where}: {error.strerror}") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"--run_dir: expected a directory of its own, found a run at work in {directory}") from None
+        if not resume and (directory / "config.json").exists():
+            raise UserError(
+                f"--run_dir: expected a directory without a run, found one in {directory}; "
+                f"go on with it by --resume {directory}, or name another"
+            )
+        yield directory
+
+
+def _first_free(path: Path) -> Path:
+    candidates = chain([path], (path.with_name(f"{path.name}-{number}") for number in count(2)))
+    return next(filter(_is_made, candidates))
+
+
+def _is_made(directory: Path) -> bool:
+    try:
+        directory.mkdir(parents=True)
+    except FileExistsError:
+        return False
+    return True
+
+
+def write_json(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a record as a JSON file that people can read."""
+    write_atomically(path, json.dumps(plain(record), indent=2, allow_nan=False).encode() + b"\n")
+
+
+def read_config(directory: Path) -> Config:
+    """Return the configuration of the run in a directory."""
+    path = directory / "config.json"
+    try:
+        settings = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        raise UserError(f"expected the directory of a run, found no readable config.json in {directory}") from None
+    return config_from(settings, path)
+
+
+def config_from(settings: Any, where: object) -> Config:
+    """Return the configuration that a file holds."""
+    if not isinstance(settings, dict):
+        raise UserError(f"{where}: expected settings by name, found {type(settings).__name__}")
+    try:
+        return configure(Config(), settings)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def resumed_config(directory: Path, changes: Mapping[str, Any]) -> Config:
+    """Return the configuration of an interrupted run with changes; only what doesn't alter its past may change."""
+    old = read_config(directory)
+    new = configure(old, {**changes, "run_dir": str(directory)})
+    free = OUTSIDE | {"epochs", "patience"}
+    for name in changes:
+        if name not in free and getattr(new, name) != getattr(old, name):
+            raise UserError(
+                f"--{name}: expected {getattr(old, name)!r} as in the run that is resumed, found {getattr(new, name)!r}"
+            )
+    if new.epochs < old.epochs:
+        raise UserError(f"--epochs: expected at least {old.epochs} as in the run that is resumed, found {new.epochs}")
+    return new
+
+
+def read_reports(directory: Path, upto: int) -> tuple[Report, ...]:
+    """Return the reports of the epochs that are done, and cut the file after them."""
+    path = directory / "history.jsonl"
+    lines = read_lines(path) if path.exists() else []
+    kept = [line for line in lines if line.get("epoch", 0) <= upto]
+    if len(kept) < len(lines):
+        write_atomically(path, b"".join(json.dumps(line).encode() + b"\n" for line in kept))
+    return tuple(Report(**line) for line in kept)
+
+
+def save_model(path: Path, model: Model, results: Mapping[str, Any]) -> None:
+    """Save a model so that ``load_model`` needs nothing else."""
+    metadata = {
+        "config": model.config.as_dict(),
+        "features": model.spec.sizes[0],
+        "class_names": list(model.class_names),
+        "results": dict(results),
+    }
+    checkpoint.save(path, model.params, plain(metadata))
+
+
+def load_model(path: Path) -> Model:
+    """Load a model that a run saved; raises CheckpointError or UserError for any other file."""
+    metadata = checkpoint.read_metadata(path)
+    names, features = metadata.get("class_names"), metadata.get("features")
+    if not isinstance(names, list) or not isinstance(features, int) or "config" not in metadata:
+        raise UserError(f"{path}: expected a model (best.npz of a run), found a checkpoint of something else")
+    config = config_from(metadata["config"], path)
+    spec = spec_of(config, features, len(names))
+    params = checkpoint.load_newest(path, init_params(spec, 0))
+    return Model(spec, params, config, tuple(map(str, names)))

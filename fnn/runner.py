@@ -1,0 +1,209 @@
+"""A run from its configuration to its results: the consumers of the stream of training states."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from attrs import asdict, frozen
+
+from fnn import checkpoint, figures, threads
+from fnn.config import Config
+from fnn.data import Dataset, dataset, targets
+from fnn.datasets import Images, load
+from fnn.errors import Interrupted
+from fnn.experiment import Parts, Report, best_of, observe, out_of_patience, parts_of, plan_for
+from fnn.files import append_line
+from fnn.inference import show_confusion
+from fnn.metrics import evaluate
+from fnn.network import Params, loss_and_grad, matrices
+from fnn.rundir import Model, claimed, load_model, read_reports, save_model, write_json
+from fnn.signals import Request, deferred
+from fnn.tracking import Tracker, open_run
+from fnn.training import Plan, TrainState, initial_state
+
+Observation = tuple[TrainState, Report | None]
+PIECES = 10  # of an epoch, between which the progress bar moves and signals are heard
+Say = Callable[[str], None]
+
+
+@frozen(eq=False)
+class Outlets:
+    """Where a run leaves what it finds: its directory, the tracker and the terminal."""
+
+    directory: Path
+    tracker: Tracker
+    say: Say
+
+
+def run(config: Config, resume: bool = False, say: Say = print) -> dict[str, Any]:
+    """Train, validate and test as configured, and return the summary; everything is left in the run's directory.
+
+    Raises UserError for settings that cannot be met, DivergenceError, and Interrupted when a signal has asked for the
+    end: then the state is saved and ``resume`` goes on from it.
+    """
+    images = load(config.dataset, Path(config.data_dir) if config.data_dir else None)
+    parts = parts_of(config, images)
+    plan = plan_for(config, parts)
+    used = threads.choose(config.threads, plan.spec, config.batch_size)
+    with ExitStack() as stack:
+        directory = stack.enter_context(claimed(config, resume))
+        stack.enter_context(threads.limited(used))
+        settings = config.as_dict() | {"run_dir": str(directory)}
+        tracker = open_run(
+            config.wandb_mode, config.wandb_entity, config.wandb_project, directory.name, settings, directory
+        )
+        stack.push(lambda kind, _error, _trace: tracker.finish(1 if kind else 0))
+        request = stack.enter_context(deferred())
+        out = Outlets(directory, tracker, say)
+        if not resume:
+            write_json(directory / "config.json", settings)
+            _show_samples(images, out)
+        say(f"{images.source}: {len(parts.train):,} images to train on, {len(parts.validation):,} to validate")
+        say(f"network {'-'.join(map(str, plan.spec.sizes))}: {plan.spec.parameters:,} parameters; threads: {used}")
+        state, reports = _where_it_was(plan, directory) if resume else (None, ())
+        model, reports = _fit(config, plan, parts, images.class_names, state, reports, out, request)
+        return _conclude(model, images, reports, out, used)
+
+
+def _where_it_was(plan: Plan, directory: Path) -> tuple[TrainState | None, tuple[Report, ...]]:
+    path = directory / "last.npz"
+    state = checkpoint.load_newest(path, initial_state(plan)) if path.exists() else None
+    return state, read_reports(directory, state.epoch if state else 0)
+
+
+def _fit(
+    config: Config,
+    plan: Plan,
+    parts: Parts,
+    class_names: tuple[str, ...],
+    state: TrainState | None,
+    reports: tuple[Report, ...],
+    out: Outlets,
+    request: Request,
+) -> tuple[Model, tuple[Report, ...]]:
+    """Consume the stream of states: keep the best, save, report, stop early. Returns the best model and all reports."""
+    best = load_model(out.directory / "best.npz") if reports else None
+    stream = () if out_of_patience(config, reports) else observe(config, parts, state, PIECES)
+    for now, report in _with_bar(stream, plan.steps_per_epoch(len(parts.train)), config.epochs):
+        if report is not None:
+            reports = (*reports, report)
+            if best_of(reports) is report:
+                best = Model(plan.spec, now.params, config, class_names)
+                _forgiving(save_model, out.directory / "best.npz", best, asdict(report))
+            _forgiving(append_line, out.directory / "history.jsonl", asdict(report))
+            out.say(_line(report, config.epochs))
+            out.tracker.log({name: value for name, value in asdict(report).items() if name != "epoch"}, report.epoch)
+            if report.epoch.bit_count() == 1 or report.epoch == config.epochs:  # after 1, 2, 4, 8, ... epochs
+                out.tracker.histograms(_histograms(plan, now.params, parts.train))
+        if report is not None or request:
+            _forgiving(checkpoint.save, out.directory / "last.npz", now, config.as_dict())
+        if request:
+            raise Interrupted(request.number, out.directory, now.step)
+        if out_of_patience(config, reports):
+            out.say(f"stopped: no better validation accuracy in {config.patience} epochs")
+            break
+    assert best is not None, "at least one epoch was run, or read from the history"
+    return best, reports
+
+
+def _forgiving(write: Callable[..., object], path: Path, *values: Any) -> None:
+    """Write to a path such that a full disk costs the file, and a line that says so, but not the run."""
+    try:
+        write(path, *values)
+    except OSError as error:
+        print(f"warning: {path} could not be written ({error.strerror}); the run goes on", file=sys.stderr)
+
+
+def _with_bar(stream: Iterable[Observation], total: int, epochs: int) -> Iterator[Observation]:
+    """Pass a stream on while a bar shows the steps of the run, on a terminal only."""
+    if not sys.stderr.isatty():
+        yield from stream
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=total * epochs, unit="step", leave=False, dynamic_ncols=True) as bar:
+        for now, report in stream:
+            bar.set_description(f"epoch {min(now.epoch + 1, epochs)}/{epochs}", refresh=False)
+            bar.update(now.step - bar.n)
+            bar.clear()  # what is printed next has the line for itself
+            yield now, report
+
+
+def _histograms(plan: Plan, params: Params, data: Dataset) -> dict[str, np.ndarray]:
+    """Return each layer's weights and biases and their gradients on the first images, by name."""
+    n = min(len(data), 512)
+    wanted = targets(data.labels[:n], data.classes, plan.label_smoothing, plan.spec.dtype).T
+    _, gradient = loss_and_grad(plan.spec, params, data.x[:n], wanted)
+    vectors = {"parameters": params.theta, "gradients": gradient}
+    return {
+        f"{kind}/layer_{number}": block
+        for kind, vector in vectors.items()
+        for number, block in enumerate(matrices(params.sizes, vector), 1)
+    }
+
+
+def _show_samples(images: Images, out: Outlets) -> None:
+    path = out.directory / "samples.png"
+    figures.save(figures.samples(images.train_images, images.train_labels, images.class_names), path)
+    first = [int(np.argmax(images.train_labels == k)) for k in range(len(images.class_names))]
+    out.tracker.images("samples", [images.train_images[i] for i in first], images.class_names)
+
+
+def _conclude(model: Model, images: Images, reports: tuple[Report, ...], out: Outlets, used: int) -> dict[str, Any]:
+    """Test the best model, once; leave the summary and the figures; say where everything is."""
+    test = dataset(images.test_images, images.test_labels, len(images.class_names), model.config.dtype)
+    result = evaluate(model.spec, model.params, test)
+    best, last = best_of(reports), reports[-1]
+    summary = {
+        "name": out.directory.name,
+        "best_val_accuracy": best.val_accuracy,
+        "best_val_loss": best.val_loss,
+        "best_epoch": best.epoch,
+        "test_accuracy": result.accuracy,
+        "test_loss": result.loss,
+        "train_accuracy": last.train_accuracy,
+        "train_loss": last.train_loss,
+        "epochs": last.epoch,
+        "seconds": sum(report.seconds for report in reports),
+        "parameters": model.spec.parameters,
+        "threads": used,
+        "data": images.source,
+    }
+    title = f"{model.config.dataset}, test"
+    pictures = {
+        "confusion.png": show_confusion(result, test, images.test_images, model.class_names, title),
+        "curves.png": figures.curves([asdict(report) for report in reports]),
+    }
+    for name, figure in pictures.items():
+        _forgiving(lambda path, drawn: figures.save(drawn, path), out.directory / name, figure)
+    _forgiving(write_json, out.directory / "summary.json", summary)
+    if (out.directory / "confusion.png").exists():
+        out.tracker.figure("confusion", out.directory / "confusion.png")
+    out.tracker.summary(summary)
+    out.say(f"\n{_table(summary)}\n\n{out.directory}/")
+    for name in ("best.npz", "history.jsonl", "summary.json", *pictures):
+        out.say(f"    {name}")
+    return summary
+
+
+def _line(report: Report, epochs: int) -> str:
+    width = len(str(epochs))
+    return (
+        f"epoch {report.epoch:{width}}/{epochs}  train: loss {report.train_loss:.4f}, {report.train_accuracy:7.2%}  "
+        f"validation: loss {report.val_loss:.4f}, {report.val_accuracy:7.2%}  {report.seconds:.1f} s"
+    )
+
+
+def _table(summary: Mapping[str, Any]) -> str:
+    rows = (
+        ("training", summary["train_loss"], summary["train_accuracy"], f"epoch {summary['epochs']}"),
+        ("validation", summary["best_val_loss"], summary["best_val_accuracy"], f"epoch {summary['best_epoch']}, best"),
+        ("test", summary["test_loss"], summary["test_accuracy"], f"epoch {summary['best_epoch']}"),
+    )
+    lines = (f"{name:<12}{loss:8.4f}{accuracy:11.2%}   {when}" for name, loss, accuracy, when in rows)
+    return "\n".join((f"{'':<12}{'loss':>8}{'accuracy':>11}", *lines))
