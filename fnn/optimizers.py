@@ -24,6 +24,7 @@ from fnn.schedules import Schedule
 
 State = Any  # each optimizer's own frozen record
 BLOCK = 1 << 15  # elements of a block: those of five float32 arrays fit a second-level cache
+FLUSH_EVERY = 64  # steps: four passes over memory, made rare
 
 
 @frozen(eq=False)
@@ -104,13 +105,13 @@ def total_weight(beta: float, t: int) -> float:
 
 
 def flush(beta: float, step: int, *sums: Array) -> None:
-    """Round discounted sums near the smallest normal number to zero, every so many steps.
+    """Round discounted sums near the smallest normal number to zero, at least every FLUSH_EVERY steps.
 
     A sum that is fed no more decays into the subnormal range, where a product costs 40 to 80 times as much. Adding and
     subtracting 2^-90 (2^-956 in double precision) rounds it to a multiple of 2^-113 (2^-1008), which takes no step
     into that range for another 12 halvings. The error is at most 2^-114 per flush, about 5e-35.
     """
-    if beta <= 0 or step % max(1, int(12 * log(0.5) / log(beta))):
+    if beta <= 0 or step % max(1, min(FLUSH_EVERY, int(12 * log(0.5) / log(beta)))):
         return
     for array in sums:
         bias = 2.0**-90 if array.dtype == np.float32 else 2.0**-956

@@ -168,7 +168,6 @@ def _start(
         )
         run.define_metric("epoch", hidden=True)
         run.define_metric("*", step_metric="epoch")
-        run.define_metric("val_accuracy", step_metric="epoch", summary="max")
         return run
 
     return within(INIT_SECONDS, start)

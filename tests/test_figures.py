@@ -61,7 +61,8 @@ def test_nothing_at_all_is_drawn_too(tmp_path: Path) -> None:
     figure = figures.confusion(np.zeros((3, 3), int), images, none, none, NAMES, "empty")
     assert texts(figure).count("no images") == 4
     for name, drawn in (("a", figure), ("b", figures.samples(images, none, NAMES)), ("c", figures.curves([]))):
-        assert Image.open(figures.save(drawn, tmp_path / f"{name}.png")).width > 300
+        with Image.open(figures.save(drawn, tmp_path / f"{name}.png")) as picture:
+            assert picture.width > 300
 
 
 def test_curves_ring_the_best_epoch_and_leave_gaps() -> None:

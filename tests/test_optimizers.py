@@ -215,7 +215,7 @@ def test_adam_without_momentum_is_rmsprop_with_its_bias_corrected(
 
 @given(generators(), st.floats(0.1, 0.99))
 def test_nag_takes_its_gradient_at_the_look_ahead_point(rng: np.random.Generator, mu: float) -> None:
-    """Sutskever et al. 2013 on a quadratic: ``v = mu v - lr g(phi + mu v)``, ``phi += v``; ours stores ``phi + mu v``."""
+    """Sutskever et al. 2013: ``v = mu v - lr g(phi + mu v)``, ``phi += v``; what we store is ``phi + mu v``."""
     a, theta = np.diag(rng.uniform(0.1, 1, N)), rng.normal(size=N)
     params = Params(SIZES, freeze(theta))
     optimizer = OPTIMIZERS["nag"](momentum=mu)

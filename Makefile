@@ -1,0 +1,43 @@
+# make train        set up, get the data, train and test a network      (ARGS="-e 5 -o nadam", RESUME=runs/NAME)
+# make test         set up and run all checks
+# make test-thorough  the same with twenty times as many drawn examples and the heavier oracles
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: train test test-thorough check mutants clean
+
+train: $(VENV)/.run
+	$(BIN)/python train.py --wandb_entity myname --wandb_project myprojectname $(if $(RESUME),--resume $(RESUME)) $(ARGS)
+
+# One BLAS thread for each of the two processes that share the tests: see fnn/threads.py.
+test: check
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 $(ARGS)
+
+test-thorough: check
+	OPENBLAS_NUM_THREADS=1 FNN_PROFILE=thorough $(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m tests.mutants
+
+check: $(VENV)/.test
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/basedpyright --warnings | tail -n 20
+
+mutants: $(VENV)/.test
+	$(BIN)/python -m tests.mutants
+
+$(VENV)/.run: pyproject.toml constraints.txt
+	@echo "setting up $(VENV): about a minute"
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -e .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	@echo "adding the tools of the tests"
+	$(PIP) -e ".[test]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,136 @@
+# ruff: noqa: E501 (a mutant is a line)
+"""Plants bugs, one at a time, and checks that the fast tests of the mathematics find each: ``python -m tests.mutants``.
+
+Prints the score and names the survivors; exit code 1 if there are any.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+TESTS = ("activations", "initializers", "losses", "schedules", "network", "optimizers", "training")
+#: (module, what stands there, what is planted instead); the text must stand there exactly once.
+MUTANTS = (
+    # activations
+    ("activations", "np.subtract(1, scratch, out=scratch)", "np.add(1, scratch, out=scratch)"),
+    ("activations", "return np.multiply(scratch, a, out=scratch)", "return scratch"),
+    ("activations", "return np.greater(a, 0)", "return np.greater_equal(a, 0)"),
+    ("activations", "return np.greater(a, 0)", "return np.ones_like(a, bool)"),
+    ("activations", "    np.negative(z, out=z)\n", ""),
+    ("activations", "scratch.fill(1)", "scratch.fill(0)"),
+    ("activations", "np.maximum(z, 0, out=z)", "np.maximum(z, 0.01 * z, out=z)"),
+    # initializers
+    ("initializers", "6 / (fan_in + fan_out)", "6 / fan_in"),
+    ("initializers", "np.sqrt(2 / fan_in)", "2 / fan_in"),
+    ("initializers", "np.sqrt(2 / fan_in)", "np.sqrt(2 / fan_out)"),
+    # losses
+    ("losses", "out = np.subtract(logits, top, out=out)", "out = np.subtract(logits, 0 * top, out=out)"),
+    ("losses", "    softmax(logits, out)\n    np.subtract(out, targets, out=out)", "    np.subtract(logits, targets, out=out)"),
+    ("losses", "np.subtract(out, targets, out=out)\n\n\ndef _mean", "np.subtract(targets, out, out=out)\n\n\ndef _mean"),
+    ("losses", "(log_total - shifted) * targets", "(log_total - logits) * targets"),
+    ("losses", "np.add.reduce(p * out, axis=CLASSES, keepdims=True)", "0"),
+    ("losses", "2 / p.shape[CLASSES]", "2"),
+    ("losses", "2 / p.shape[CLASSES]", "2 / p.shape[-1]"),
+    ("losses", "np.mean(np.square(softmax(logits) - targets), axis=CLASSES)", "np.square(softmax(logits) - targets).sum(-2)"),
+    # schedules
+    ("schedules", "return step / rise", "return (step - 1) / rise"),
+    ("schedules", "(1 + cos(", "(1 - cos("),
+    ("schedules", "step > share * total", "step >= share * total"),
+    # network
+    ("network", "np.array(1 / n, theta.dtype)", "np.array(1, theta.dtype)"),
+    ("network", "np.multiply(delta, share, out=delta)", "np.multiply(delta, share * share, out=delta)"),
+    ("network", "block[:-1] for block in blocks", "block[1:] for block in blocks"),
+    ("network", "np.multiply(below, f.slope(at.outputs[k - 1], to.scratch[k - 1]), out=below)", "pass"),
+    ("network", "f.slope(at.outputs[k - 1], to.scratch[k - 1])", "f.slope(at.outputs[0][: len(below)], to.scratch[k - 1])"),
+    ("network", "        f.apply(z)\n", ""),
+    ("network", "out[:, -1] = 1", "out[:, -1] = 0"),
+    ("network", "np.ones((width + 1, n), spec.dtype)", "np.zeros((width + 1, n), spec.dtype)"),
+    ("network", "        delta = below\n", ""),
+    ("network", "    np.dot(maps[-1], a, out=logits)", "    np.dot(maps[-1], a, out=logits)\n    f.apply(logits)"),
+    ("network", "return freeze(gradient)\n\n\ndef gradient_pass", "return gradient\n\n\ndef gradient_pass"),
+    # optimizers
+    ("optimizers", "np.multiply(g, signal.learning_rate, out=s)\n        theta -= s", "theta -= g"),
+    ("optimizers", "discount(u, momentum, g)\n        np.multiply(u, signal", "discount(u, momentum, (1 - momentum) * g)\n        np.multiply(u, signal"),
+    ("optimizers", "discount(u, momentum, g)\n        np.multiply(u, signal", "discount(u, momentum, signal.learning_rate * g)\n        np.multiply(u, signal"),
+    ("optimizers", "np.multiply(u, momentum, out=s)\n        s += g", "np.multiply(u, momentum, out=s)\n        s += u"),
+    ("optimizers", "np.sqrt(v, out=s)\n        s += epsilon * root\n        np.divide(g", "np.sqrt(v + (epsilon * root) ** 2, out=s)\n        np.divide(g"),
+    ("optimizers", "s *= signal.learning_rate * root\n", "s *= signal.learning_rate\n"),
+    ("optimizers", "np.sqrt(v, out=s)\n        s += epsilon * root\n        np.divide(m", "np.sqrt(v, out=s)\n        s += epsilon\n        np.divide(m"),
+    ("optimizers", "s *= signal.learning_rate * root / total_weight(beta1, signal.step)", "s *= signal.learning_rate * root / total_weight(beta1, signal.step + 1)"),
+    ("optimizers", "root = sqrt(total_weight(beta2, signal.step))", "root = sqrt(total_weight(beta2, signal.step - 1) + 1e-30)"),
+    ("optimizers", "root = sqrt(total_weight(beta2, signal.step))", "root = sqrt(1 / (1 - beta2))"),
+    ("optimizers", "beta1 * weight / total_weight(beta1, t + 1)", "beta1 * weight / total_weight(beta1, t)"),
+    ("optimizers", "beta1 * weight / total_weight(beta1, t + 1)", "weight / total_weight(beta1, t + 1)"),
+    ("optimizers", "min(max(change, 1 / clip), clip)", "min(change, clip)"),
+    ("optimizers", "low = min(signal.loss, state.loss)", "low = max(signal.loss, state.loss)"),
+    ("optimizers", "evolve(state, d=d, loss=signal.loss)", "evolve(state, d=d)"),
+    ("optimizers", "for theta, g, s in block.weights:", "for theta, g, s in (block.arrays,):"),
+    ("optimizers", "for theta, _g, _s in block.weights:", "for theta, _g, _s in (block.arrays,):"),
+    ("optimizers", "1 - signal.learning_rate * strength", "1 - strength"),
+    ("optimizers", "np.multiply(theta, strength, out=s)", "np.multiply(theta, 2 * strength, out=s)"),
+    ("optimizers", "limit / norm", "limit"),
+    ("optimizers", "signal.learning_rate * schedule(signal.step)", "signal.learning_rate * schedule(signal.step - 1)"),
+    ("optimizers", "theta, private = np.array(params.theta), thaw(state)", "theta, private = np.array(params.theta), state"),
+    ("optimizers", "        array += bias\n        array -= bias\n", ""),
+    ("optimizers", "2.0**-90 if", "2.0**-60 if"),
+    ("optimizers", "a[s], state)", "a[: s.stop - s.start], state)"),
+    ("optimizers", "return (1 - beta**t) / (1 - beta)", "return 1 - beta**t"),
+    # training
+    ("training", "yield n // size * size, n % size, 1", "yield 0, n % size, 1"),
+    ("training", "epoch_order(n, plan.seed, state.epoch)", "epoch_order(n, plan.seed, 0)"),
+    ("training", "passes[size]", "passes[plan.batch_size] if size < plan.batch_size else passes[size]"),
+    ("training", "                step += 1\n", "                step = state.epoch + 1\n"),
+    ("training", "state.tally if done else Tally()", "state.tally"),
+)  # fmt: skip
+
+
+def verdict(number: int) -> tuple[int, bool]:
+    """Tell whether the tests fail with a mutant planted (0: none) in a copy of the project."""
+    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+        for part in ("fnn", "tests"):
+            shutil.copytree(ROOT / part, Path(folder) / part, ignore=shutil.ignore_patterns("__pycache__"))
+        (Path(folder) / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
+        if number:
+            module, old, new = MUTANTS[number - 1]
+            path = Path(folder) / "fnn" / f"{module}.py"
+            text = path.read_text()
+            if text.count(old) != 1:
+                raise SystemExit(f"mutant {number}: {old!r} stands {text.count(old)} times in {module}.py, not once")
+            path.write_text(text.replace(old, new))
+        files = [f"tests/test_{name}.py" for name in TESTS]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-k", "not keras", *files]
+        settings = {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": folder, "FNN_DATA_DIR": str(ROOT / "tests" / "data")}
+        run = subprocess.run(command, cwd=folder, env=os.environ | settings, capture_output=True, timeout=600)
+        if run.returncode not in (0, 1):
+            raise SystemExit(f"mutant {number}: pytest ended with {run.returncode}\n{run.stdout.decode()[-2000:]}")
+        return number, run.returncode == 1
+
+
+def main() -> int:
+    began = time.monotonic()
+    if verdict(0)[1]:
+        print("the tests fail without a mutant")
+        return 1
+    survivors = []
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        for number, killed in pool.map(verdict, range(1, len(MUTANTS) + 1)):
+            module, old, new = MUTANTS[number - 1]
+            print(f"{number:3} {'killed  ' if killed else 'SURVIVED'} {module}: {old!r} -> {new!r}"[:150], flush=True)
+            survivors += [] if killed else [number]
+    total = len(MUTANTS)
+    print(
+        f"{total - len(survivors)} of {total} planted bugs found in {time.monotonic() - began:.0f} s; left: {survivors}"
+    )
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
