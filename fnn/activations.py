@@ -10,6 +10,10 @@ from attrs import frozen
 from fnn.arrays import Array, freeze
 
 
+# Scalars as arrays: NumPy converts a Python number at every call, which costs as much as the call itself.
+ZERO, ONE = (freeze(np.array(number, np.float32)) for number in (0, 1))
+
+
 @frozen
 class Activation:
     """An elementwise non-linearity ``a = f(z)`` and its slope as a function of its *output*: ``f'(z) = slope(a)``.
@@ -47,12 +51,12 @@ def _sigmoid(z: Array) -> None:
     # exp overflows to infinity for z << 0, whose reciprocal is the right limit: callers silence that overflow.
     np.negative(z, out=z)
     np.exp(z, out=z)
-    np.add(z, 1, out=z)
+    np.add(z, ONE, out=z)
     np.reciprocal(z, out=z)
 
 
 def _sigmoid_slope(a: Array, scratch: Array) -> Array:
-    np.subtract(1, a, out=scratch)
+    np.subtract(ONE, a, out=scratch)
     return np.multiply(scratch, a, out=scratch)
 
 
@@ -62,16 +66,16 @@ def _tanh(z: Array) -> None:
 
 def _tanh_slope(a: Array, scratch: Array) -> Array:
     np.multiply(a, a, out=scratch)
-    return np.subtract(1, scratch, out=scratch)
+    return np.subtract(ONE, scratch, out=scratch)
 
 
 def _relu(z: Array) -> None:
-    np.maximum(z, 0, out=z)
+    np.maximum(z, ZERO, out=z)
 
 
 def _relu_slope(a: Array, scratch: Array) -> Array:
     # The subgradient at the kink is 0, as in every framework (Bertoin et al. 2021 study the choice).
-    return np.greater(a, 0)
+    return np.greater(a, ZERO)
 
 
 #: Every activation by its name on the command line. Adding one is adding a row.

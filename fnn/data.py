@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from attrs import frozen
 
@@ -76,6 +78,7 @@ def targets(labels: Array, classes: int, smoothing: float = 0.0, dtype: str = "f
     return freeze(np.where(hot, np.array(1 - smoothing + rest, dtype), np.array(rest, dtype)))
 
 
+@lru_cache(maxsize=2)
 def epoch_order(n: int, seed: int, epoch: int) -> Array:
     """Return the order in which an epoch visits ``n`` samples: a permutation, a pure function of its arguments."""
     return freeze(rng(seed, "shuffle", epoch).permutation(n))

@@ -206,20 +206,18 @@ def backward(spec: Spec, params: Params, trace: Trace, delta: Array) -> Array:
 
 
 def gradient_pass(spec: Spec, theta: Array, gradient: Array, n: int) -> Callable[[Array, Array, Array], None]:
-    """Return ``run(design, targets, logits)``, which overwrites ``gradient`` with that of the mean loss of a batch.
+    """Return ``run(design, weighted, logits)``, which overwrites ``gradient`` with that of the mean loss of a batch.
 
-    ``design`` is the batch as ``[x; 1]``, (features + 1, n); ``targets`` and the ``logits`` it writes are (classes, n).
-    Memory and views are made once and serve every batch, whatever ``theta`` has become since.
+    ``design`` is the batch as ``[x; 1]``, (features + 1, n); ``weighted`` are the targets over ``n`` and the ``logits``
+    are written, both (classes, n). Memory and views are made once and serve every batch, whatever ``theta`` has become.
     """
-    at, to, f, objective = activations(spec, n), cotangents(spec, n), spec.nonlinearity, spec.objective
+    at, to, f, delta = activations(spec, n), cotangents(spec, n), spec.nonlinearity, spec.objective.delta
     blocks, gradients = matrices(spec.sizes, theta), matrices(spec.sizes, gradient)
     maps, weights = [block.T for block in blocks], [block[:-1] for block in blocks]
-    delta, share = to.output, np.array(1 / n, theta.dtype)
 
-    def run(design: Array, targets: Array, logits: Array) -> None:
+    def run(design: Array, weighted: Array, logits: Array) -> None:
         propagate(f, maps, design, at, logits)
-        objective.delta(logits, targets, delta)
-        np.multiply(delta, share, out=delta)
+        delta(logits, weighted, 1 / n, to.output)
         backpropagate(f, weights, design, at, to, gradients)
 
     return run
@@ -240,7 +238,7 @@ def loss_and_grad(spec: Spec, params: Params, x: Array, targets: Array) -> tuple
     design, wanted = _design_of(spec, x).T, np.array(targets.T, spec.dtype, order="C")
     gradient, logits = np.empty_like(params.theta), np.empty_like(wanted)
     with np.errstate(over="ignore"):
-        gradient_pass(spec, params.theta, gradient, len(x))(design, wanted, logits)
+        gradient_pass(spec, params.theta, gradient, len(x))(design, wanted / len(x), logits)
     return float(np.mean(spec.objective.value(logits, wanted))), freeze(gradient)
 
 

@@ -12,6 +12,7 @@ average that papers call bias-corrected is ``S_t`` over the sum of its weights, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from math import inf, log, sqrt
 from typing import Any
 
@@ -23,7 +24,7 @@ from fnn.network import Params, weight_spans
 from fnn.schedules import Schedule
 
 State = Any  # each optimizer's own frozen record
-BLOCK = 1 << 15  # elements of a block: those of five float32 arrays fit a second-level cache
+BLOCK = 1 << 16  # elements of a block: small enough for a second-level cache, large enough to make calls cheap
 FLUSH_EVERY = 64  # steps: four passes over memory, made rare
 
 
@@ -111,12 +112,17 @@ def flush(beta: float, step: int, *sums: Array) -> None:
     subtracting 2^-90 (2^-956 in double precision) rounds it to a multiple of 2^-113 (2^-1008), which takes no step
     into that range for another 12 halvings. The error is at most 2^-114 per flush, about 5e-35.
     """
-    if beta <= 0 or step % max(1, min(FLUSH_EVERY, int(12 * log(0.5) / log(beta)))):
+    if step % _flush_interval(beta):
         return
     for array in sums:
         bias = 2.0**-90 if array.dtype == np.float32 else 2.0**-956
         array += bias
         array -= bias
+
+
+@lru_cache
+def _flush_interval(beta: float) -> int:
+    return max(1, min(FLUSH_EVERY, int(12 * log(0.5) / log(beta)))) if beta > 0 else FLUSH_EVERY
 
 
 def zeros(params: Params) -> Array:
@@ -198,7 +204,7 @@ def rmsprop(beta: float = 0.9, epsilon: float = 1e-8) -> Optimizer:
 
     def rule(signal: Signal, block: Block, state: RMSProp) -> None:
         (theta, g, s), v = block.arrays, state.v
-        discount(v, beta, np.multiply(g, g, out=s))
+        discount(v, beta, np.square(g, out=s))
         np.sqrt(v, out=s)
         s += epsilon * root
         np.divide(g, s, out=s)
@@ -226,7 +232,7 @@ def adam(beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> Opt
         (theta, g, s), m, v = block.arrays, state.m, state.v
         root = sqrt(total_weight(beta2, signal.step))
         discount(m, beta1, g)
-        discount(v, beta2, np.multiply(g, g, out=s))
+        discount(v, beta2, np.square(g, out=s))
         np.sqrt(v, out=s)
         s += epsilon * root
         np.divide(m, s, out=s)
@@ -251,7 +257,7 @@ def nadam(beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> Op
         t = signal.step
         root, weight = sqrt(total_weight(beta2, t)), total_weight(beta1, t)
         discount(m, beta1, g)
-        discount(v, beta2, np.multiply(g, g, out=s))
+        discount(v, beta2, np.square(g, out=s))
         np.multiply(m, beta1 * weight / total_weight(beta1, t + 1), out=s)
         s += g
         np.sqrt(v, out=g)  # the gradient is used up: its memory serves as a second scratch

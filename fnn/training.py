@@ -82,7 +82,7 @@ def run_epoch(plan: Plan, data: Dataset, state: TrainState, steps: int | None = 
     each step. An epoch in several pieces is bitwise the epoch in one. Raises DivergenceError with the first step at
     which the loss is NaN or infinite.
     """
-    spec, n = plan.spec, len(data)
+    spec, n, size = plan.spec, len(data), plan.batch_size
     total = plan.steps_per_epoch(n)
     done = state.step - state.epoch * total
     end = total if steps is None else min(total, done + steps)
@@ -92,20 +92,21 @@ def run_epoch(plan: Plan, data: Dataset, state: TrainState, steps: int | None = 
     memory = thaw(state.optimizer_state)
     update = bind(plan.optimizer, spec.sizes, theta, gradient, memory)
     passes = {size: gradient_pass(spec, theta, gradient, size) for _, size, _ in _windows(plan, n, done, end)}
+    gathered = np.empty((max(WINDOW, size), data.design.shape[1]), spec.dtype)
     tally, step = state.tally if done else Tally(), state.step
 
     # Sigmoid's exp overflows by design, and a diverging run may produce anything until the check after its window.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for start, size, count in _windows(plan, n, done, end):
             rows = order[start : start + size * count]
-            design = np.take(data.design, rows, axis=0, mode="clip").reshape(count, size, -1).transpose(0, 2, 1)
+            x = np.take(data.design, rows, axis=0, out=gathered[: len(rows)], mode="clip")
+            designs = x.reshape(count, size, -1).transpose(0, 2, 1)
             wanted = targets(data.labels[rows].reshape(count, size), data.classes, plan.label_smoothing, spec.dtype)
-            logits = np.empty_like(wanted)
-            gradient_of = passes[size]
-            for x, t, z in zip(design, wanted, logits, strict=True):
+            weighted, logits, gradient_of = wanted / size, np.empty_like(wanted), passes[size]
+            for k in range(count):
                 step += 1
-                gradient_of(x, t, z)
-                loss = _mean_loss(spec, z, t) if plan.optimizer.uses_loss else nan
+                gradient_of(designs[k], weighted[k], logits[k])
+                loss = _mean_loss(spec, logits[k], wanted[k]) if plan.optimizer.uses_loss else nan
                 memory = update(Signal(gradient, plan.learning_rate, step, loss), memory)
             tally = _count(plan, tally, step - count, logits, wanted, data.labels[rows])
 

@@ -1,0 +1,1 @@
+"""Research scripts on the functional API: one a question."""

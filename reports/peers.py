@@ -1,0 +1,218 @@
+"""One implementation training one network, in a process of its own: ``python -m reports.peers IMPL CELL STEPS``.
+
+It prints ``ready``, and for each line that it reads trains for STEPS steps and prints the seconds that took and its
+peak memory in bytes. All train on Fashion-MNIST rows in single precision, one batch gathered at random a step.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import fnn
+from fnn import threads
+from fnn.arrays import Array
+from reports.cells import Cell, cell_of
+
+Block = Callable[[], object]
+RATES = {"sgd": 0.01}  # others: 1e-4, at which none diverges
+
+
+def rate(cell: Cell) -> float:
+    return RATES.get(cell.optimizer, 1e-4)
+
+
+def arrays() -> tuple[Array, Array]:
+    images = fnn.load("fashion_mnist")
+    x = images.train_images.reshape(len(images.train_images), -1) / np.float32(255)
+    return x, images.train_labels.astype(np.int64)
+
+
+def ours(cell: Cell, steps: int) -> Block:
+    """The path of train.py: run_epoch, in ten pieces an epoch, with the threads that auto chooses."""
+    images = fnn.load("fashion_mnist")
+    data = fnn.dataset(images.train_images, images.train_labels)
+    spec = fnn.Spec(cell.sizes, activation=cell.activation)
+    plan = fnn.Plan(spec, fnn.OPTIMIZERS[cell.optimizer](), rate(cell), cell.batch)
+    piece = -(-plan.steps_per_epoch(len(data)) // 10)
+    threads.limited(threads.choose("auto", spec, cell.batch))
+    held = [next(fnn.train(plan, data, 0))]
+
+    def block() -> None:
+        goal = held[0].step + steps
+        while held[0].step < goal:
+            held[0] = fnn.run_epoch(plan, data, held[0], min(piece, goal - held[0].step))
+
+    return block
+
+
+def floor(cell: Cell, steps: int) -> Block:
+    """The matrix products of a step alone, on arrays of the layout that NumPy multiplies fastest without a copy."""
+    generator = np.random.default_rng(0)
+    draw = lambda *shape: generator.random(shape, np.float32)  # noqa: E731
+    pairs = list(zip(cell.sizes[:-1], cell.sizes[1:], strict=True))
+    layers = [
+        (draw(cell.batch, i), draw(i, o), draw(cell.batch, o), draw(cell.batch, o), draw(i, o), draw(cell.batch, i))
+        for i, o in pairs
+    ]
+
+    def block() -> None:
+        for _ in range(steps):
+            for number, (x, w, g, z, dw, dx) in enumerate(layers):
+                np.dot(x, w, out=z)
+                np.dot(x.T, g, out=dw)
+                if number:
+                    np.dot(g, w.T, out=dx)
+
+    return block
+
+
+def jax_scan(cell: Cell, steps: int) -> Block:
+    """JAX: an epoch's steps in one compiled lax.scan, with optax's optimizer."""
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    f = {"ReLU": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid, "identity": lambda z: z}[cell.activation]
+    rules = {
+        "sgd": optax.sgd,
+        "momentum": lambda lr: optax.sgd(lr, 0.9),
+        "nag": lambda lr: optax.sgd(lr, 0.9, nesterov=True),
+        "rmsprop": optax.rmsprop,
+        "adam": optax.adam,
+        "nadam": optax.nadam,
+    }
+    rule = rules[cell.optimizer](rate(cell))
+    start = fnn.init_params(fnn.Spec(cell.sizes), 0)
+    params = [(jnp.asarray(w), jnp.asarray(b)) for w, b in start.layers]
+    images, classes = arrays()
+    x, y = jnp.asarray(images), jnp.asarray(classes.astype(np.int32))
+
+    def loss(params: Any, a: Any, labels: Any) -> Any:
+        *hidden, (w, b) = params
+        for weights, bias in hidden:
+            a = f(a @ weights + bias)
+        return optax.softmax_cross_entropy_with_integer_labels(a @ w + b, labels).mean()
+
+    def step(carry: Any, index: Any) -> Any:
+        params, state = carry
+        updates, state = rule.update(jax.grad(loss)(params, x[index], y[index]), state, params)
+        return (optax.apply_updates(params, updates), state), None
+
+    compiled = jax.jit(lambda carry, indices: jax.lax.scan(step, carry, indices)[0], donate_argnums=0)
+    order = np.resize(np.random.default_rng(0).permutation(len(x)), steps * cell.batch).reshape(steps, cell.batch)
+    held = [(params, rule.init(params))]
+
+    def block() -> None:
+        held[0] = jax.block_until_ready(compiled(held[0], order))
+
+    return block
+
+
+def torch(cell: Cell, steps: int) -> Block:
+    """PyTorch, eager, with its fastest form of each optimizer."""
+    import torch
+    from torch import nn, optim
+
+    torch.set_num_threads(threads.available())
+    f = {"ReLU": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "identity": nn.Identity}[cell.activation]
+    layers = [
+        module for i, o in zip(cell.sizes[:-2], cell.sizes[1:-1], strict=True) for module in (nn.Linear(i, o), f())
+    ]
+    model = nn.Sequential(*layers, nn.Linear(*cell.sizes[-2:]))
+    make = {
+        "sgd": lambda p: optim.SGD(p, rate(cell), fused=True),
+        "momentum": lambda p: optim.SGD(p, rate(cell), 0.9, fused=True),
+        "nag": lambda p: optim.SGD(p, rate(cell), 0.9, nesterov=True, fused=True),
+        "rmsprop": lambda p: optim.RMSprop(p, rate(cell), foreach=True),
+        "adam": lambda p: optim.Adam(p, rate(cell), fused=True),
+        "nadam": lambda p: optim.NAdam(p, rate(cell), foreach=True),
+    }
+    optimizer = make[cell.optimizer](model.parameters())
+    images, classes = arrays()
+    x, y, order = torch.from_numpy(images), torch.from_numpy(classes), torch.randperm(len(images))
+    at = [0]
+
+    def block() -> None:
+        for _ in range(steps):
+            index = order[at[0] : at[0] + cell.batch]
+            at[0] = (at[0] + cell.batch) % (len(x) - cell.batch)
+            optimizer.zero_grad(set_to_none=True)
+            nn.functional.cross_entropy(model(x[index]), y[index]).backward()
+            optimizer.step()
+
+    return block
+
+
+def keras(cell: Cell, steps: int) -> Block:
+    """Keras on JAX: Model.fit, compiled."""
+    os.environ["KERAS_BACKEND"] = "jax"
+    import keras
+
+    names = {"ReLU": "relu", "tanh": "tanh", "sigmoid": "sigmoid", "identity": "linear"}
+    k = keras.optimizers
+    make = {
+        "sgd": k.SGD,
+        "momentum": lambda lr: k.SGD(lr, 0.9),
+        "nag": lambda lr: k.SGD(lr, 0.9, nesterov=True),
+        "rmsprop": k.RMSprop,
+        "adam": k.Adam,
+        "nadam": k.Nadam,
+    }
+    dense = [keras.layers.Dense(width, names[cell.activation]) for width in cell.hidden]
+    model = keras.Sequential([keras.layers.Input((784,)), *dense, keras.layers.Dense(10)])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(make[cell.optimizer](rate(cell)), loss)
+    x, y = arrays()
+    rows = np.resize(np.arange(len(x)), steps * cell.batch)
+    x, y = x[rows], y[rows]
+    return lambda: model.fit(x, y, batch_size=cell.batch, verbose=0)
+
+
+def sklearn(cell: Cell, steps: int) -> Block:
+    """scikit-learn's MLPClassifier, which has sgd and adam only: the nearest of them."""
+    from sklearn.neural_network import MLPClassifier
+
+    warnings.simplefilter("ignore")
+    names = {"ReLU": "relu", "tanh": "tanh", "sigmoid": "logistic", "identity": "identity"}
+    solver = "sgd" if cell.optimizer in ("sgd", "momentum", "nag") else "adam"
+    model = MLPClassifier(
+        cell.hidden, activation=names[cell.activation], solver=solver, batch_size=cell.batch, alpha=0, max_iter=1
+    )
+    x, y = arrays()
+    rows = np.resize(np.arange(len(x)), steps * cell.batch)
+    x, y = x[rows], y[rows]
+    return lambda: model.fit(x, y)
+
+
+IMPLEMENTATIONS: dict[str, Callable[[Cell, int], Block]] = {
+    "fnn": ours,
+    "floor": floor,
+    "jax_scan": jax_scan,
+    "torch": torch,
+    "keras": keras,
+    "sklearn": sklearn,
+}
+
+
+def main() -> None:
+    name, cell, steps = sys.argv[1:]
+    block = IMPLEMENTATIONS[name](cell_of(cell), int(steps))
+    block()  # compilation, page faults, caches
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        began = time.perf_counter()
+        block()
+        seconds = time.perf_counter() - began
+        print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, flush=True)
+
+
+if __name__ == "__main__":
+    main()

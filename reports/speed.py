@@ -1,0 +1,207 @@
+"""How fast training is, beside other frameworks: ``python -m reports.speed [--peers ...] [--cells ...]``.
+
+Each implementation trains in a process of its own; the processes take turns, so that a drift of the machine hits all of
+them. The figure for a cell is the median over the rounds. Peers need the extra: ``pip install -e ".[peers]"``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from fnn import threads
+from fnn.cli import guarded
+from fnn.errors import UserError
+from reports.cells import CELLS, cell_of
+from reports.peers import IMPLEMENTATIONS
+
+PEERS = tuple(name for name in IMPLEMENTATIONS if name not in ("fnn", "floor"))
+ROUNDS = 7
+SECONDS = 10.0  # of our training, a cell, over all rounds
+STEPS = 2000  # or that many steps, whichever is more
+FIGURE, RESULTS = (Path(__file__).parent / name for name in ("figures/speed.png", "results/speed.jsonl"))
+
+
+#: The environment without what would bind NumPy's BLAS, but no peer, to the kernels of an older processor.
+NEUTRAL = {name: value for name, value in os.environ.items() if name not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")}
+
+
+class Child:
+    """An implementation at work in its own process, on cores and with threads of its own."""
+
+    def __init__(self, name: str, cell: str, steps: int, count: int) -> None:
+        self.name, self.steps = name, steps
+        settings = {
+            f"{library}_NUM_THREADS": str(count) for library in ("OPENBLAS", "OMP", "MKL", "NUMEXPR", "VECLIB_MAXIMUM")
+        }
+        if count == 1:
+            settings["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
+        cores = sorted(os.sched_getaffinity(0))[-count:]
+        command = [sys.executable, "-m", "reports.peers", name, cell, str(steps)]
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=NEUTRAL | settings,
+            preexec_fn=lambda: os.sched_setaffinity(0, cores),
+        )
+        if self._line() != "ready":
+            raise UserError(f"{name} doesn't run here: {self.error()}")
+
+    def _line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def error(self) -> str:
+        assert self.process.stderr is not None
+        return (self.process.stderr.read().strip().splitlines() or ["ended without a word"])[-1]
+
+    def run(self) -> tuple[float, float]:
+        """Return the microseconds a step of one block, and the peak memory so far in bytes."""
+        assert self.process.stdin is not None
+        print(file=self.process.stdin, flush=True)
+        answer = self._line().split()
+        if len(answer) != 2:
+            raise UserError(f"{self.name} failed: {self.error()}")
+        return float(answer[0]) / self.steps * 1e6, float(answer[1])
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+def steps_of_a_block(cell: str, count: int) -> int:
+    """Return how many steps make a block, from a short trial of ours."""
+    with Child("fnn", cell, 20, count) as trial:
+        us = statistics.median(trial.run()[0] for _ in range(3))
+    return max(4, -(-STEPS // ROUNDS), int(SECONDS / ROUNDS / us * 1e6)) if us < 50_000 else 8
+
+
+def measure(cell: str, names: list[str], count: int) -> Iterator[dict[str, Any]]:
+    """Yield the result of each implementation for a cell, the floor's in each of them."""
+    steps = steps_of_a_block(cell, count)
+    with ExitStack() as stack:
+        children = [stack.enter_context(Child(name, cell, steps, count)) for name in ("floor", "fnn", *names)]
+        turns = [[child.run() for child in children] for _ in range(ROUNDS)]
+    medians = {child.name: statistics.median(turn[i][0] for turn in turns) for i, child in enumerate(children)}
+    for i, child in enumerate(children):
+        if child.name != "floor":
+            yield {
+                "cell": cell,
+                "threads": count,
+                "impl": child.name,
+                "us_per_step": round(medians[child.name], 2),
+                "samples_per_s": round(cell_of(cell).batch / medians[child.name] * 1e6),
+                "gemm_floor_us": round(medians["floor"], 2),
+                "spread": [round(f(turn[i][0] for turn in turns), 2) for f in (min, max)],
+                "peak_mib": round(turns[-1][i][1] / 2**20),
+                "steps": steps * ROUNDS,
+            }
+
+
+def show(rows: list[dict[str, Any]]) -> str:
+    """Return a cell's results as lines of a table."""
+    own = next(row["us_per_step"] for row in rows if row["impl"] == "fnn")
+    return "\n".join(
+        f"{row['cell']:<24}{row['threads']:>2}  {row['impl']:<9}{row['us_per_step']:>12.1f}"
+        f"{row['samples_per_s']:>12,}{row['us_per_step'] / row['gemm_floor_us']:>8.2f}"
+        f"{own / row['us_per_step']:>8.2f}{row['peak_mib']:>9,}"
+        for row in rows
+    )
+
+
+def draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Save a figure: time a step over that of the matrix products alone, for each cell and implementation."""
+    from matplotlib.figure import Figure
+
+    from fnn.figures import save
+
+    counts = sorted({row["threads"] for row in rows})
+    names = list(dict.fromkeys(row["impl"] for row in rows))
+    cells = list(dict.fromkeys(row["cell"] for row in rows))
+    colours = dict(zip(names, ("#c2500a", "#3b74a8", "#7b838d", "#8fb6d9", "#b9bec4"), strict=False))
+    figure = Figure(figsize=(11, 3.6 * len(counts)), dpi=110, facecolor="white", layout="constrained")
+    for axes, count in zip(figure.subplots(len(counts), 1, squeeze=False)[:, 0], counts, strict=True):
+        for i, name in enumerate(names):
+            found = {
+                r["cell"]: r["us_per_step"] / r["gemm_floor_us"]
+                for r in rows
+                if (r["impl"], r["threads"]) == (name, count)
+            }
+            at = [k + (i - (len(names) - 1) / 2) * 0.8 / len(names) for k, c in enumerate(cells) if c in found]
+            bars = axes.bar(at, list(found.values()), 0.8 / len(names), color=colours.get(name), label=name)
+            axes.bar_label(bars, fmt="%.3g", fontsize=7, color="#22272e")
+        axes.axhline(1, color="#22272e", linewidth=0.8)
+        axes.set_yscale("log")
+        axes.set_xticks(range(len(cells)), cells)
+        axes.set_title(
+            f"time a step over that of its matrix products alone, {count} thread{'s' * (count > 1)}", loc="left"
+        )
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, ncols=len(names), fontsize=9)
+    save(figure, path)
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m reports.speed", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--peers", default="", help=f"comma-separated, of {', '.join(PEERS)} (default: none)")
+    parser.add_argument(
+        "--cells", default=",".join(CELLS), help="comma-separated names, or hidden:batch:optimizer:activation"
+    )
+    parser.add_argument("--threads", type=int, choices=(1, 2), action="append", help="default: both")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line and save no figure")
+    parser.add_argument(
+        "--save", action="store_true", help="save results/speed.jsonl and figures/speed.png of the report"
+    )
+    given = parser.parse_args(arguments)
+    names = [name for name in given.peers.split(",") if name]
+    for name in names:
+        if name not in PEERS:
+            raise UserError(f"--peers: expected some of {', '.join(PEERS)}, found {name!r}")
+    cells = given.cells.split(",")
+    for cell in cells:
+        cell_of(cell)
+    rows: list[dict[str, Any]] = []
+    if not given.json:
+        print(
+            f"{'cell':<22}threads  {'':<7}{'us a step':>12}{'samples/s':>12}{'/floor':>8}{'fnn/it':>8}{'peak MiB':>9}"
+        )
+    for count in given.threads or (1, 2):
+        if count > threads.available():
+            raise UserError(f"--threads: expected at most {threads.available()} cores, found {count}")
+        for cell in cells:
+            found = list(measure(cell, names, count))
+            rows += found
+            print("\n".join(map(json.dumps, found)) if given.json else show(found), flush=True)
+    if given.save:
+        about = {"command": " ".join(["python -m reports.speed", *arguments]), "machine": machine()}
+        RESULTS.parent.mkdir(parents=True, exist_ok=True)
+        RESULTS.write_text("\n".join(json.dumps(row) for row in [about, *rows]) + "\n")
+        draw(rows, FIGURE)
+        print(f"saved {RESULTS.name} and {FIGURE.name}")
+    return 0
+
+
+def machine() -> str:
+    """Return what the figures were measured on."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ()
+    names = (line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    return f"{next(names, platform.processor())}, {threads.available()} cores, Python {platform.python_version()}"
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(lambda arguments: main(list(arguments)), sys.argv[1:], "reports.speed"))
