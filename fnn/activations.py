@@ -9,7 +9,6 @@ from attrs import frozen
 
 from fnn.arrays import Array, freeze
 
-
 # Scalars as arrays: NumPy converts a Python number at every call, which costs as much as the call itself.
 ZERO, ONE = (freeze(np.array(number, np.float32)) for number in (0, 1))
 

@@ -21,6 +21,7 @@ from fnn.losses import LOSSES
 from fnn.network import Spec
 from fnn.optimizers import OPTIMIZERS, Optimizer, with_clipping, with_decoupled_decay, with_l2, with_schedule
 from fnn.schedules import SCHEDULES
+from fnn.threads import choose
 from fnn.training import Plan
 
 
@@ -226,13 +227,15 @@ def optimizer_of(config: Config, total_steps: int) -> Optimizer:
 def plan_of(config: Config, features: int, classes: int, n: int) -> Plan:
     """Return the plan of training on ``n`` samples that a configuration asks for."""
     steps = config.epochs * -(-n // config.batch_size)
+    spec = spec_of(config, features, classes)
     return Plan(
-        spec_of(config, features, classes),
+        spec,
         optimizer_of(config, steps),
         config.learning_rate,
         config.batch_size,
         config.label_smoothing,
         config.seed,
+        choose(config.threads, spec, config.batch_size),
     )
 
 

@@ -30,13 +30,17 @@ class Dataset:
 
 
 def dataset(images: Array, labels: Array, classes: int = 10, dtype: str = "float32") -> Dataset:
-    """Flatten images of bytes and scale them to ``[0, 1]``.
+    """Flatten images of bytes ``(n, ...)`` and scale them to ``[0, 1]``; UserError for labels that do not fit them.
 
     >>> dataset(np.full((1, 2, 2), 255, np.uint8), np.array([3])).design
     array([[1., 1., 1., 1., 1.]], dtype=float32)
     """
     if len(images) != len(labels):
         raise UserError(f"labels: expected one for each of {len(images)} images, found {len(labels)}")
+    if not len(labels):
+        raise UserError("images: expected at least one, found none")
+    if labels.min() < 0 or labels.max() >= classes:
+        raise UserError(f"labels: expected 0 to {classes - 1}, found {labels.min()} to {labels.max()}")
     design = design_matrix(images.reshape(len(images), -1), dtype)
     design[:, :-1] /= 255
     return Dataset(freeze(design), freeze(np.array(labels, np.int64)), classes)

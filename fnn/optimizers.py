@@ -30,12 +30,16 @@ FLUSH_EVERY = 64  # steps: four passes over memory, made rare
 
 @frozen(eq=False)
 class Signal:
-    """What an optimizer hears at a step: the gradient, the loss, the learning rate and the step's number 1, 2, ..."""
+    """What an optimizer hears at a step: the gradient, the learning rate, the step's number 1, 2, ... and the loss.
+
+    ``scale`` is by what the gradient is to be multiplied first: clipping's contribution.
+    """
 
     grad: Array
     learning_rate: float
     step: int
     loss: float = float("nan")
+    scale: float = 1.0
 
 
 @frozen(eq=False)
@@ -53,7 +57,7 @@ Rule = Callable[[Signal, Block, State], None]
 class Optimizer:
     """A pair of pure functions: ``init(params) -> state`` and ``update(signal, state, params) -> (params, state)``.
 
-    ``begin`` sees whole vectors and scalars once a step, before ``rule`` is applied block by block.
+    ``begin`` sees whole vectors and scalars before ``rule`` is applied block by block; it writes no array.
     """
 
     init: Callable[[Params], State]
@@ -75,26 +79,54 @@ class Optimizer:
         return evolve(params, theta=freeze(theta)), freeze_all(state)
 
 
+Step = Callable[[Signal, State], State]
+Apply = Callable[[Callable[[int], None], int], None]
+
+
+def in_turn(task: Callable[[int], None], parts: int) -> None:
+    """Do the parts of a task one after the other."""
+    for part in range(parts):
+        task(part)
+
+
 def bind(
-    optimizer: Optimizer, sizes: tuple[int, ...], theta: Array, grad: Array, state: State, block: int = BLOCK
-) -> Callable[[Signal, State], State]:
-    """Return the update that overwrites ``theta`` and the arrays of ``state``, the caller's own, block by block."""
-    scratch = np.empty(min(block, theta.size), theta.dtype)
+    optimizer: Optimizer,
+    sizes: tuple[int, ...],
+    theta: Array,
+    grad: Array,
+    state: State,
+    block: int = BLOCK,
+    parts: int = 1,
+    apply: Apply = in_turn,
+) -> Step:
+    """Return the update that overwrites ``theta`` and the arrays of ``state``, the caller's own, block by block.
 
-    def arrays(start: int, stop: int, origin: int) -> tuple[Array, Array, Array]:
-        return theta[start:stop], grad[start:stop], scratch[start - origin : stop - origin]
+    The blocks are dealt to ``parts`` that write different memory, so that ``apply`` may do them at the same time.
+    """
+    share = -(-theta.size // parts)
+    scratch = [np.empty(min(block, share), theta.dtype) for _ in range(parts)]
 
-    def cut(span: slice) -> Block:
+    def cut(part: int, span: slice) -> tuple[Block, State]:
+        def arrays(start: int, stop: int) -> tuple[Array, Array, Array]:
+            return theta[start:stop], grad[start:stop], scratch[part][start - span.start : stop - span.start]
+
         inside = ((max(w.start, span.start), min(w.stop, span.stop)) for w in weight_spans(sizes))
-        weights = tuple(arrays(start, stop, span.start) for start, stop in inside if start < stop)
-        return Block(arrays(span.start, span.stop, span.start), weights)
+        weights = tuple(arrays(start, stop) for start, stop in inside if start < stop)
+        return Block(arrays(span.start, span.stop), weights), map_arrays(lambda a: a[span], state)
 
-    blocks = [(cut(s), map_arrays(lambda a, s=s: a[s], state)) for s in spans(theta.size, block)]
+    shares = [
+        [cut(part, slice(whole.start + s.start, whole.start + s.stop)) for s in spans(whole.stop - whole.start, block)]
+        for part, whole in enumerate(spans(theta.size, share))
+    ]
 
     def step(signal: Signal, state: State) -> State:
         signal, state = optimizer.begin(signal, state)
-        for part, slots in blocks:
-            optimizer.rule(signal, part, slots)
+
+        def task(part: int) -> None:
+            for block, slots in shares[part]:
+                optimizer.rule(signal, block, slots)
+
+        apply(task, len(shares))
         return state
 
     return step
@@ -337,11 +369,14 @@ def with_clipping(limit: float) -> Callable[[Optimizer], Optimizer]:
     def wrap(optimizer: Optimizer) -> Optimizer:
         def begin(signal: Signal, state: State) -> tuple[Signal, State]:
             norm = float(np.linalg.norm(signal.grad))
-            if norm > limit:
-                np.multiply(signal.grad, limit / norm, out=signal.grad)
-            return optimizer.begin(signal, state)
+            return optimizer.begin(evolve(signal, scale=limit / norm) if norm > limit else signal, state)
 
-        return evolve(optimizer, begin=begin) if limit < inf else optimizer
+        def rule(signal: Signal, block: Block, state: State) -> None:
+            if signal.scale != 1:
+                block.arrays[1][:] *= signal.scale
+            optimizer.rule(signal, block, state)
+
+        return evolve(optimizer, begin=begin, rule=rule) if limit < inf else optimizer
 
     return wrap
 
@@ -352,7 +387,7 @@ def with_schedule(schedule: Schedule) -> Callable[[Optimizer], Optimizer]:
     def wrap(optimizer: Optimizer) -> Optimizer:
         def begin(signal: Signal, state: State) -> tuple[Signal, State]:
             rate = signal.learning_rate * schedule(signal.step)
-            return optimizer.begin(evolve(signal, learning_rate=rate), state)
+            return optimizer.begin(Signal(signal.grad, rate, signal.step, signal.loss, signal.scale), state)
 
         return evolve(optimizer, begin=begin)
 

@@ -40,9 +40,10 @@ def ours(cell: Cell, steps: int) -> Block:
     images = fnn.load("fashion_mnist")
     data = fnn.dataset(images.train_images, images.train_labels)
     spec = fnn.Spec(cell.sizes, activation=cell.activation)
-    plan = fnn.Plan(spec, fnn.OPTIMIZERS[cell.optimizer](), rate(cell), cell.batch)
+    count = threads.choose("auto", spec, cell.batch)
+    threads.limited(count)
+    plan = fnn.Plan(spec, fnn.OPTIMIZERS[cell.optimizer](), rate(cell), cell.batch, threads=count)
     piece = -(-plan.steps_per_epoch(len(data)) // 10)
-    threads.limited(threads.choose("auto", spec, cell.batch))
     held = [next(fnn.train(plan, data, 0))]
 
     def block() -> None:

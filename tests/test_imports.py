@@ -10,44 +10,16 @@ from pathlib import Path
 import fnn
 
 PACKAGE = Path(fnn.__file__).parent
-ORDER = [
-    "errors",
-    "arrays",
-    "files",
-    "activations",
-    "initializers",
-    "losses",
-    "network",
-    "schedules",
-    "optimizers",
-    "data",
-    "metrics",
-    "training",
-    "idx",
-    "datacache",
-    "fetch",
-    "datasets",
-    "config",
-    "recipes",
-    "experiment",
-    "checkpoint",
-    "rundir",
-    "figures",
-    "inference",
-    "tracking",
-    "signals",
-    "threads",
-    "memory",
-    "runner",
-    "sweepfile",
-    "samplers",
-    "trials",
-    "importance",
-    "search",
-    "__init__",
-    "cli",
-    "__main__",
-]
+LAYERS = """
+    errors arrays files helpers
+    activations initializers losses network schedules optimizers data metrics training threads
+    idx datacache fetch datasets
+    config recipes experiment memory
+    checkpoint rundir figures inference tracking signals runner
+    sweepfile samplers trials importance search
+    __init__ cli __main__
+"""
+ORDER = LAYERS.split()
 
 
 def imported(path: Path) -> set[str]:

@@ -1,0 +1,45 @@
+"""Threads beside the caller's: what they compute, and that their number changes no bit."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+import fnn.training as training
+from fnn.arrays import same
+from fnn.data import dataset
+from fnn.helpers import ahead, at_once
+from fnn.network import Spec
+from fnn.optimizers import OPTIMIZERS, with_clipping, with_l2
+from fnn.training import Plan, initial_state, run_epoch
+
+
+def test_parts_are_done_at_the_same_time() -> None:
+    barrier = threading.Barrier(3, timeout=10)
+    at_once(lambda _part: barrier.wait() and None, 3)  # a barrier that is never full would time out
+
+
+def test_failures_reach_the_caller() -> None:
+    def fail(part: int) -> None:
+        if part == 0:
+            raise ValueError("part 0")
+
+    with pytest.raises(ValueError, match="part 0"):
+        at_once(fail, 2)
+    with pytest.raises(ZeroDivisionError):
+        ahead(lambda: 1 // 0).result()
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_number_of_threads_changes_no_bit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "SHARED_FROM", 0)
+    rng = np.random.default_rng(0)
+    data = dataset(rng.integers(0, 256, (700, 5, 5), dtype=np.uint8), rng.integers(0, 10, 700))
+    optimizer = with_clipping(0.5)(with_l2(0.01)(OPTIMIZERS[name]()))
+    ends = []
+    for threads in (1, 2, 3):
+        plan = Plan(Spec((25, 40, 10)), optimizer, 0.01, 32, threads=threads)
+        ends.append(run_epoch(plan, data, initial_state(plan)))
+    assert same(ends[0], ends[1]) and same(ends[0], ends[2])
