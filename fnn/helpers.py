@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import TypeVar
 
 import numpy as np
-
-R = TypeVar("R")
 
 
 @lru_cache
 def _pool(count: int) -> ThreadPoolExecutor:
     # A thread has its own error state: the caller's checks are made where its results arrive.
     return ThreadPoolExecutor(count, "fnn", initializer=lambda: np.seterr(all="ignore"))
-
-
-def ahead(task: Callable[[], R]) -> Future[R]:
-    """Start a task that will be needed soon."""
-    return _pool(1).submit(task)
 
 
 def at_once(task: Callable[[int], None], parts: int) -> None:
@@ -32,7 +24,7 @@ def at_once(task: Callable[[int], None], parts: int) -> None:
     [1, 2]
     """
     *others, own = range(parts)
-    started = [_pool(max(1, parts - 1)).submit(task, part) for part in others]
+    started = [_pool(parts - 1).submit(task, part) for part in others]
     task(own)
     for each in started:
         each.result()

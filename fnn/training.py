@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
-from itertools import starmap
+from collections.abc import Iterator
 from math import nan
-from typing import TypeVar
 
 import numpy as np
 from attrs import frozen
 from toolz import accumulate
 
+from fnn import blas
 from fnn.arrays import Array, freeze, freeze_all, thaw
 from fnn.data import Dataset, epoch_order, targets
 from fnn.errors import DivergenceError
-from fnn.helpers import ahead, at_once
+from fnn.helpers import at_once
 from fnn.network import Params, Spec, gradient_pass, init_params
 from fnn.optimizers import BLOCK, Optimizer, Signal, State, bind, in_turn
 
-R = TypeVar("R")
 SHARED_FROM = 1 << 20  # parameters: smaller updates gain less by a second thread than it takes to wake it
 WINDOW = 512  # rows gathered at a time: small batches share the cost of the call, and the rows stay in cache
 
@@ -34,7 +31,7 @@ class Plan:
     batch_size: int = 64
     label_smoothing: float = 0.0
     seed: int = 0
-    threads: int = 1  # that share an update and gather batches ahead; the BLAS has its own
+    threads: int = 1  # that share a large update; the BLAS has its own
 
     def steps_per_epoch(self, n: int) -> int:
         """Steps in which ``n`` samples are visited once, a short last batch included."""
@@ -97,7 +94,7 @@ def run_epoch(plan: Plan, data: Dataset, state: TrainState, steps: int | None = 
     theta = np.array(state.params.theta)
     gradient = np.empty_like(theta)
     memory = thaw(state.optimizer_state)
-    parts = plan.threads if theta.size >= SHARED_FROM else 1
+    parts = plan.threads if blas.YIELDS and theta.size >= SHARED_FROM else 1
     update = bind(
         plan.optimizer, spec.sizes, theta, gradient, memory, BLOCK * parts, parts, at_once if parts > 1 else in_turn
     )
@@ -105,17 +102,16 @@ def run_epoch(plan: Plan, data: Dataset, state: TrainState, steps: int | None = 
     passes = {b: gradient_pass(spec, theta, gradient, b) for _, b, _ in windows}
     tally, step = state.tally if done else Tally(), state.step
 
-    def gather(start: int, size: int, count: int) -> tuple[Array, ...]:
-        rows = order[start : start + size * count]
-        x, labels = np.take(data.design, rows, axis=0, mode="clip"), data.labels[rows]
-        wanted = targets(labels.reshape(count, size), data.classes, plan.label_smoothing, spec.dtype)
-        return x.reshape(count, size, -1).transpose(0, 2, 1), wanted, wanted / size, labels
+    gathered = np.empty((max(WINDOW, size), data.design.shape[1]), spec.dtype)
 
     # Sigmoid's exp overflows by design, and a diverging run may produce anything until the check after its window.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        gathered = _prefetched(gather, windows) if plan.threads > 1 else starmap(gather, windows)
-        for (_, size, count), (designs, wanted, weighted, labels) in zip(windows, gathered, strict=True):
-            logits, gradient_of = np.empty_like(wanted), passes[size]
+        for start, size, count in windows:
+            rows = order[start : start + size * count]
+            x = np.take(data.design, rows, axis=0, out=gathered[: len(rows)], mode="clip")
+            designs, labels = x.reshape(count, size, -1).transpose(0, 2, 1), data.labels[rows]
+            wanted = targets(labels.reshape(count, size), data.classes, plan.label_smoothing, spec.dtype)
+            weighted, logits, gradient_of = wanted / size, np.empty_like(wanted), passes[size]
             for k in range(count):
                 step += 1
                 gradient_of(designs[k], weighted[k], logits[k])
@@ -125,18 +121,6 @@ def run_epoch(plan: Plan, data: Dataset, state: TrainState, steps: int | None = 
 
     params = Params(spec.sizes, freeze(theta))
     return TrainState(params, freeze_all(memory), step, state.epoch + (end == total), tally)
-
-
-def _prefetched(function: Callable[..., R], arguments: Iterable[tuple[int, ...]]) -> Iterator[R]:
-    """Yield ``function(*each)`` for each of the arguments, computed one ahead by a helper."""
-    waiting = None
-    for each in arguments:
-        following = ahead(partial(function, *each))
-        if waiting:
-            yield waiting.result()
-        waiting = following
-    if waiting:
-        yield waiting.result()
 
 
 def _windows(plan: Plan, n: int, first: int, end: int) -> Iterator[tuple[int, int, int]]:

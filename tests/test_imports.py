@@ -11,7 +11,7 @@ import fnn
 
 PACKAGE = Path(fnn.__file__).parent
 LAYERS = """
-    errors arrays files helpers
+    blas errors arrays files helpers
     activations initializers losses network schedules optimizers data metrics training threads
     idx datacache fetch datasets
     config recipes experiment memory
