@@ -22,7 +22,7 @@ class Parser(argparse.ArgumentParser):
     """A parser that reports a mistake in one line."""
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(message.removeprefix("argument "))
+        raise UserError(" ".join(message.removeprefix("argument ").split()))
 
 
 def train_parser(prog: str) -> Parser:
@@ -180,7 +180,7 @@ def guarded(command: Callable[[Sequence[str]], int], arguments: Sequence[str], p
     except UserError as error:
         return _say(prog, error, 2)
     except DivergenceError as error:
-        return _say(prog, error, 3)
+        return _say(prog, "; ".join([str(error), *getattr(error, "__notes__", ())]), 3)
     except Interrupted as error:
         return _say(prog, error, 128 + error.number)
     except KeyboardInterrupt:

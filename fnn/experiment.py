@@ -6,12 +6,13 @@ import time
 from collections.abc import Iterator, Sequence
 from math import isfinite
 
+import numpy as np
 from attrs import frozen
 
 from fnn.config import Config, plan_of
 from fnn.data import Dataset, dataset, split
 from fnn.datasets import Images
-from fnn.errors import DivergenceError
+from fnn.errors import DivergenceError, UserError
 from fnn.metrics import evaluate
 from fnn.schedules import SCHEDULES
 from fnn.training import Plan, TrainState, initial_state, train
@@ -40,8 +41,19 @@ class Report:
 
 
 def parts_of(config: Config, images: Images) -> Parts:
-    """Split the training images by the configuration's seed, stratified by class."""
-    chosen, held_out = split(images.train_labels, config.validation_fraction, config.seed)
+    """Split the training images by the configuration's seed, stratified by class.
+
+    Raises UserError where either part would be empty, or where there is but one class to tell apart.
+    """
+    labels = images.train_labels
+    if len(labels) and np.ptp(labels) == 0:
+        raise UserError(f"{images.source}: expected images of at least two classes, found only {labels[0]}")
+    chosen, held_out = split(labels, config.validation_fraction, config.seed)
+    if not (len(chosen) and len(held_out)):
+        raise UserError(
+            f"--validation_fraction: expected one that leaves images for both parts, found "
+            f"{config.validation_fraction:g}, which splits {len(labels)} into {len(chosen)} and {len(held_out)}"
+        )
     train, validation = (
         dataset(images.train_images[index], images.train_labels[index], len(images.class_names), config.dtype)
         for index in (chosen, held_out)
@@ -65,8 +77,7 @@ def observe(
     plan = plan_for(config, parts)
     total = plan.steps_per_epoch(len(parts.train))
     schedule = SCHEDULES[config.schedule](config.epochs * total)
-    start = state or initial_state(plan)
-    states = train(plan, parts.train, config.epochs, start, -(-total // pieces))
+    states = train(plan, parts.train, config.epochs, state or initial_state(plan), -(-total // pieces))
     began, epoch = time.perf_counter(), next(states).epoch
     for now in states:
         if now.epoch == epoch:

@@ -72,16 +72,17 @@ def read_pictures(path: Path, model: Model, resize: bool = False, invert: bool =
 
 
 def _read_picture(path: Path, side: int | None) -> Array:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
+    if not path.is_file():  # a pipe would be waited for
+        raise UserError(f"{path}: expected a file, found {'something else' if path.exists() else 'none'}")
     try:
         with Image.open(path) as picture:
             grey = picture.convert("L")
             return np.asarray(grey.resize((side, side)) if side else grey)[None]
-    except FileNotFoundError:
-        raise UserError(f"{path}: expected a file, found none") from None
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: expected an IDX, npz or image file, found something else ({error})") from None
+    except Exception as error:  # damaged bytes make Pillow raise a dozen kinds
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise UserError(f"{path}: expected an IDX, npz or image file, found something else ({reason})") from None
 
 
 def _check_size(images: Array, model: Model, where: object) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
+import attrs
+import numpy as np
 from attrs import frozen
 
 from fnn import checkpoint
@@ -113,13 +116,27 @@ def resumed_config(directory: Path, changes: Mapping[str, Any]) -> Config:
 
 
 def read_reports(directory: Path, upto: int) -> tuple[Report, ...]:
-    """Return the reports of the epochs that are done, and cut the file after them."""
+    """Return the reports of the first ``upto`` epochs, and cut the file after them."""
     path = directory / "history.jsonl"
     lines = read_lines(path) if path.exists() else []
-    kept = [line for line in lines if line.get("epoch", 0) <= upto]
+    kept = lines[:upto]
+    try:
+        reports = tuple(Report(**line) for line in kept)
+    except TypeError:
+        raise UserError(f"{path}: expected {', '.join(attrs.fields_dict(Report))} in each line") from None
+    if [report.epoch for report in reports] != list(range(1, upto + 1)):
+        raise UserError(f"{path}: expected epochs 1 to {upto}, as last.npz has it, found {len(kept)} of them")
     if len(kept) < len(lines):
         write_atomically(path, b"".join(json.dumps(line).encode() + b"\n" for line in kept))
-    return tuple(Report(**line) for line in kept)
+    return reports
+
+
+def best_model(path: Path, epoch: int) -> Model:
+    """Return the best model, that of ``epoch``; a later one, whose state a kill left unsaved, is taken back."""
+    older = checkpoint.previous(path)
+    if checkpoint.read_metadata(path).get("results", {}).get("epoch") != epoch and older.exists():
+        os.replace(older, path)
+    return load_model(path)
 
 
 def save_model(path: Path, model: Model, results: Mapping[str, Any]) -> None:
@@ -140,6 +157,10 @@ def load_model(path: Path) -> Model:
     if not isinstance(names, list) or not isinstance(features, int) or "config" not in metadata:
         raise UserError(f"{path}: expected a model (best.npz of a run), found a checkpoint of something else")
     config = config_from(metadata["config"], path)
-    spec = spec_of(config, features, len(names))
+    size = path.stat().st_size  # bounds what is allocated for a file from a stranger
+    fits = features > 0 and names and config.num_layers < size
+    spec = spec_of(config, features, len(names)) if fits else None
+    if spec is None or spec.parameters > size // np.dtype(spec.dtype).itemsize:
+        raise UserError(f"{path}: expected the parameters of the network it names, found fewer")
     params = checkpoint.load_newest(path, init_params(spec, 0))
     return Model(spec, params, config, tuple(map(str, names)))

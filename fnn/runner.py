@@ -9,19 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from attrs import asdict, frozen
+from attrs import asdict, define, evolve, frozen
 
-from fnn import checkpoint, figures, threads
+from fnn import checkpoint, figures, memory, threads
+from fnn.arrays import Array, freeze
 from fnn.config import Config
 from fnn.data import Dataset, dataset, targets
+from fnn.datacache import digest
 from fnn.datasets import Images, load
-from fnn.errors import Interrupted
+from fnn.errors import DivergenceError, Interrupted
 from fnn.experiment import Parts, Report, best_of, observe, out_of_patience, parts_of, plan_for
 from fnn.files import append_line
 from fnn.inference import show_confusion
 from fnn.metrics import evaluate
 from fnn.network import Params, loss_and_grad, matrices
-from fnn.rundir import Model, claimed, load_model, read_reports, save_model, write_json
+from fnn.rundir import Model, best_model, claimed, read_reports, save_model, write_json
 from fnn.signals import Request, deferred
 from fnn.tracking import Tracker, open_run
 from fnn.training import Plan, TrainState, initial_state
@@ -31,6 +33,15 @@ PIECES = 10  # of an epoch, between which the progress bar moves and signals are
 Say = Callable[[str], None]
 
 
+@define
+class Kept:
+    """What of a run is on disk: what a full disk refuses is tried again an epoch later, and at the end."""
+
+    best: Model | None = None
+    lines: int = 0  # of the history
+    at: str = ""  # where the last saved state is, in words
+
+
 @frozen(eq=False)
 class Outlets:
     """Where a run leaves what it finds: its directory, the tracker and the terminal."""
@@ -38,6 +49,8 @@ class Outlets:
     directory: Path
     tracker: Tracker
     say: Say
+    data: str  # which images the run is trained on
+    kept: Kept
 
 
 def run(config: Config, resume: bool = False, say: Say = print) -> dict[str, Any]:
@@ -47,8 +60,11 @@ def run(config: Config, resume: bool = False, say: Say = print) -> dict[str, Any
     end: then the state is saved and ``resume`` goes on from it.
     """
     images = load(config.dataset, Path(config.data_dir) if config.data_dir else None)
+    memory.check(config, images)
     parts = parts_of(config, images)
     plan = plan_for(config, parts)
+    # Copies: the images may be mapped from a file that is cut short before the run ends.
+    images = evolve(images, test_images=_copy(images.test_images), test_labels=_copy(images.test_labels))
     used = threads.choose(config.threads, plan.spec, config.batch_size)
     with ExitStack() as stack:
         directory = stack.enter_context(claimed(config, resume))
@@ -59,21 +75,36 @@ def run(config: Config, resume: bool = False, say: Say = print) -> dict[str, Any
         )
         stack.push(lambda kind, _error, _trace: tracker.finish(1 if kind else 0))
         request = stack.enter_context(deferred())
-        out = Outlets(directory, tracker, say)
+        out = Outlets(directory, tracker, say, identity(images), Kept())
+        state, reports, best = _where_it_was(plan, out) if resume else (None, (), None)
+        write_json(directory / "config.json", settings)
         if not resume:
-            write_json(directory / "config.json", settings)
-            _show_samples(images, out)
+            _forgiving(_show_samples, images, out)
         say(f"{images.source}: {len(parts.train):,} images to train on, {len(parts.validation):,} to validate")
         say(f"network {'-'.join(map(str, plan.spec.sizes))}: {plan.spec.parameters:,} parameters; threads: {used}")
-        state, reports = _where_it_was(plan, directory) if resume else (None, ())
-        model, reports = _fit(config, plan, parts, images.class_names, state, reports, out, request)
+        model, reports = _fit(config, plan, parts, images.class_names, state, reports, best, out, request)
         return _conclude(model, images, reports, out, used)
 
 
-def _where_it_was(plan: Plan, directory: Path) -> tuple[TrainState | None, tuple[Report, ...]]:
-    path = directory / "last.npz"
-    state = checkpoint.load_newest(path, initial_state(plan)) if path.exists() else None
-    return state, read_reports(directory, state.epoch if state else 0)
+def _copy(array: Array) -> Array:
+    return freeze(np.array(array))
+
+
+def identity(images: Images) -> str:
+    """Return in words which training images these are, so that another run can tell whether it has the same."""
+    return f"{len(images.train_labels)} images, {digest(images.train_images)[:16]}, {digest(images.train_labels)[:16]}"
+
+
+def _where_it_was(plan: Plan, out: Outlets) -> tuple[TrainState | None, tuple[Report, ...], Model | None]:
+    """Return the last saved state of the run in a directory, the reports up to it and the best model of these."""
+    path = out.directory / "last.npz"
+    state = None
+    if path.exists():
+        state = checkpoint.load_newest(path, {"data": out.data, "state": initial_state(plan)})["state"]
+    reports = read_reports(out.directory, state.epoch if state else 0)
+    best = best_model(out.directory / "best.npz", best_of(reports).epoch) if reports else None
+    out.kept.best, out.kept.lines, out.kept.at = best, len(reports), _place(state) if state else ""
+    return state, reports, best
 
 
 def _fit(
@@ -83,25 +114,22 @@ def _fit(
     class_names: tuple[str, ...],
     state: TrainState | None,
     reports: tuple[Report, ...],
+    best: Model | None,
     out: Outlets,
     request: Request,
 ) -> tuple[Model, tuple[Report, ...]]:
     """Consume the stream of states: keep the best, save, report, stop early. Returns the best model and all reports."""
-    best = load_model(out.directory / "best.npz") if reports else None
     stream = () if out_of_patience(config, reports) else observe(config, parts, state, PIECES)
-    for now, report in _with_bar(stream, plan.steps_per_epoch(len(parts.train)), config.epochs):
+    for now, report in _with_bar(_explained(stream, out), plan.steps_per_epoch(len(parts.train)), config.epochs):
         if report is not None:
             reports = (*reports, report)
-            if best_of(reports) is report:
-                best = Model(plan.spec, now.params, config, class_names)
-                _forgiving(save_model, out.directory / "best.npz", best, asdict(report))
-            _forgiving(append_line, out.directory / "history.jsonl", asdict(report))
+            best = Model(plan.spec, now.params, config, class_names) if best_of(reports) is report else best
             out.say(_line(report, config.epochs))
             out.tracker.log({name: value for name, value in asdict(report).items() if name != "epoch"}, report.epoch)
             if report.epoch.bit_count() == 1 or report.epoch == config.epochs:  # after 1, 2, 4, 8, ... epochs
                 out.tracker.histograms(_histograms(plan, now.params, parts.train))
         if report is not None or request:
-            _forgiving(checkpoint.save, out.directory / "last.npz", now, config.as_dict())
+            _forgiving(_keep, now, best, reports, out)
         if request:
             raise Interrupted(request.number, out.directory, now.step)
         if out_of_patience(config, reports):
@@ -111,12 +139,41 @@ def _fit(
     return best, reports
 
 
-def _forgiving(write: Callable[..., object], path: Path, *values: Any) -> None:
-    """Write to a path such that a full disk costs the file, and a line that says so, but not the run."""
+def _keep(now: TrainState | None, best: Model | None, reports: tuple[Report, ...], out: Outlets) -> None:
+    """Put on disk what isn't there yet; the state comes last, so that whoever goes on from it finds the rest."""
+    kept = out.kept
+    if best is not None and best is not kept.best:
+        save_model(out.directory / "best.npz", best, asdict(best_of(reports)))
+        kept.best = best
+    for report in reports[kept.lines :]:
+        append_line(out.directory / "history.jsonl", asdict(report))
+        kept.lines += 1
+    if now is not None:
+        checkpoint.save(out.directory / "last.npz", {"data": out.data, "state": now}, {})
+        kept.at = _place(now)
+
+
+def _place(state: TrainState) -> str:
+    return f"epoch {state.epoch}, step {state.step}"
+
+
+def _explained(stream: Iterable[Observation], out: Outlets) -> Iterator[Observation]:
+    """Pass a stream on; if it diverges, add where the last good state is and what to do."""
     try:
-        write(path, *values)
+        yield from stream
+    except DivergenceError as error:
+        where = f"{out.directory / 'last.npz'} ({out.kept.at})" if out.kept.at else "none, in the first epoch"
+        error.add_note(f"the last good checkpoint: {where}")
+        error.add_note("what usually helps: a learning rate three to ten times smaller, or --clip_norm 1")
+        raise
+
+
+def _forgiving(write: Callable[..., object], *values: Any) -> None:
+    """Write such that a full disk costs the file, and a line that says so, but not the run."""
+    try:
+        write(*values)
     except OSError as error:
-        print(f"warning: {path} could not be written ({error.strerror}); the run goes on", file=sys.stderr)
+        print(f"warning: {error.filename} could not be written ({error.strerror}); the run goes on", file=sys.stderr)
 
 
 def _with_bar(stream: Iterable[Observation], total: int, epochs: int) -> Iterator[Observation]:
@@ -180,14 +237,17 @@ def _conclude(model: Model, images: Images, reports: tuple[Report, ...], out: Ou
         "curves.png": figures.curves([asdict(report) for report in reports]),
     }
     for name, figure in pictures.items():
-        _forgiving(lambda path, drawn: figures.save(drawn, path), out.directory / name, figure)
-    _forgiving(write_json, out.directory / "summary.json", summary)
+        _forgiving(figures.save, figure, out.directory / name)
     if (out.directory / "confusion.png").exists():
         out.tracker.figure("confusion", out.directory / "confusion.png")
     out.tracker.summary(summary)
-    out.say(f"\n{_table(summary)}\n\n{out.directory}/")
+    out.say(f"\n{_table(summary)}")
+    _keep(None, model, reports, out)  # unforgiving: a run whose results are not on disk has failed
+    write_json(out.directory / "summary.json", summary)
+    out.say(f"\n{out.directory}/")
     for name in ("best.npz", "history.jsonl", "summary.json", *pictures):
-        out.say(f"    {name}")
+        if (out.directory / name).exists():
+            out.say(f"    {name}")
     return summary
 
 

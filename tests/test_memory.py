@@ -1,0 +1,58 @@
+"""The estimate of memory, held against what NumPy really allocates."""
+
+from __future__ import annotations
+
+import resource
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from fnn import memory
+from fnn.config import Config, plan_of
+from fnn.datasets import Images, load
+from fnn.errors import UserError
+from fnn.experiment import observe, parts_of
+from tests.shell import DATA
+
+
+@pytest.fixture(scope="module")
+def images() -> Images:
+    return load("fashion_mnist", DATA)
+
+
+@pytest.mark.parametrize("widths", [(), (5,), (5, 5, 5), (5, 4), (6, 5, 4)])
+def test_parameters_are_counted_as_the_network_has_them(images: Images, widths: tuple[int, ...]) -> None:
+    config = Config(num_layers=len(widths), hidden_size=widths or (3,))
+    assert memory.parameters(config, images) == plan_of(config, 784, 10, 1).spec.parameters
+    assert memory.parameters(Config(num_layers=3, hidden_size=(5,)), images) == 784 * 5 + 60 + 5 + 60
+    assert memory.parameters(Config(num_layers=10**12), images) > 10**18
+
+
+@pytest.mark.parametrize("name", ["sgd", "momentum", "adam"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_estimate_is_that_of_a_run_to_a_half(images: Images, name: str, dtype: str) -> None:
+    config = Config(optimizer=name, dtype=dtype, hidden_size=(512,), epochs=2)
+    tracemalloc.start()
+    for _ in observe(config, parts_of(config, images)):
+        pass
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert 0.95 <= memory.estimate(config, images) / peak < 2
+
+
+def test_a_run_that_does_not_fit_is_refused_with_both_numbers(images: Images, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available", lambda: 2**26)
+    with pytest.raises(UserError, match=r"--hidden_size: .* fits into the 64 MiB .* of about \d+ MiB with 1,863,690"):
+        memory.check(Config(), images)
+    memory.check(Config(hidden_size=(8,)), images)
+    monkeypatch.setattr(memory, "available", lambda: None)
+    memory.check(Config(hidden_size=(10**9,)), images)
+
+
+def test_what_is_free_is_told_by_the_system_and_by_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = memory.available()
+    assert free is not None and 2**26 < free < 2**50
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (2**40, 2**40))
+    limited = memory.available()
+    assert limited is not None and limited <= min(2**40, int(1.5 * free)) and np.isfinite(limited)
