@@ -21,7 +21,6 @@ from fnn.losses import LOSSES
 from fnn.network import Spec
 from fnn.optimizers import OPTIMIZERS, Optimizer, with_clipping, with_decoupled_decay, with_l2, with_schedule
 from fnn.schedules import SCHEDULES
-from fnn.threads import choose
 from fnn.training import Plan
 
 
@@ -46,14 +45,17 @@ def one_of(choices: Iterable[str]) -> Kind:
     return Kind(f"one of {', '.join(names)}", parse, metavar=f"{{{','.join(names)}}}")
 
 
+LARGEST = 10**9  # of whole numbers: seeds fit it, and no count that could be trained exceeds it
+
+
 def whole(least: int) -> Kind:
     def parse(value: Any) -> int:
         number = int(value) if isinstance(value, float) and value.is_integer() else int(str(value))
-        if number < least:
+        if not least <= number <= LARGEST:
             raise ValueError
         return number
 
-    return Kind(f"a whole number of at least {least}", parse, metavar="N")
+    return Kind(f"a whole number from {least} to 10^9", parse, metavar="N")
 
 
 def real(words: str, valid: Callable[[float], bool]) -> Kind:
@@ -78,11 +80,9 @@ POSITIVE = real("a number above 0", lambda x: x > 0)
 NOT_NEGATIVE = real("a number of at least 0", lambda x: x >= 0)
 SHARE = real("a number of at least 0 and below 1", lambda x: 0 <= x < 1)
 INNER_SHARE = real("a number above 0 and below 1", lambda x: 0 < x < 1)
-WIDTHS = Kind(
-    "one width, or one for each hidden layer, each a whole number of at least 1", _widths, several=True, metavar="N"
-)
+WIDTHS = Kind("one width, or one for each hidden layer, each a whole number from 1", _widths, several=True, metavar="N")
 THREADS = Kind(
-    "auto or a whole number of at least 1",
+    "auto or a whole number from 1 to 10^9",
     lambda value: value if value == "auto" else whole(1).parse(value),
     metavar="N",
 )
@@ -153,7 +153,9 @@ class Config:
     clip_norm: float = option(0.0, "", NOT_NEGATIVE, "optimizer", "largest norm of the gradient; 0: any")
 
     run_dir: str = option("", "", TEXT, "run", "directory of the results (default: runs/NAME by the settings)")
-    threads: str | int = option("auto", "", THREADS, "run", "threads of the matrix products")
+    threads: str | int = option(
+        "auto", "", THREADS, "run", "threads of matrix products and large updates; auto: the faster of 1 and all cores"
+    )
     wandb_project: str = option("fnn", "-wp", TEXT, "run", "wandb project")
     wandb_entity: str = option("", "-we", TEXT, "run", "wandb entity (default: the account's own)")
     wandb_mode: str = option(
@@ -235,7 +237,7 @@ def plan_of(config: Config, features: int, classes: int, n: int) -> Plan:
         config.batch_size,
         config.label_smoothing,
         config.seed,
-        choose(config.threads, spec, config.batch_size),
+        1 if config.threads == "auto" else int(config.threads),
     )
 
 

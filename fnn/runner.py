@@ -66,6 +66,8 @@ def run(config: Config, resume: bool = False, say: Say = print) -> dict[str, Any
     # Copies: the images may be mapped from a file that is cut short before the run ends.
     images = evolve(images, test_images=_copy(images.test_images), test_labels=_copy(images.test_labels))
     used = threads.choose(config.threads, plan.spec, config.batch_size)
+    config = evolve(config, threads=used)  # kept with the settings: another number would change the last bits
+    plan = plan_for(config, parts)
     with ExitStack() as stack:
         directory = stack.enter_context(claimed(config, resume))
         stack.enter_context(threads.limited(used))

@@ -1,24 +1,46 @@
-"""How many threads the matrix products use: chosen by their size, since small ones lose by company."""
+"""How many threads the matrix products use: chosen by size and trial, since small ones lose by company."""
 
 from __future__ import annotations
 
 import os
+import time
 from contextlib import AbstractContextManager
+
+import numpy as np
 
 from fnn.network import Spec
 
-#: Multiply-adds of a step above which a second thread pays, on the machine and by the command in reports/speed.py.
+#: Multiply-adds of a step below which a second thread doesn't pay, however idle the machine.
 WORTH_SHARING = 2e7
+GAIN = 1.1  # by which several threads must be faster than one in the trial
+TRIAL_SECONDS = 0.1
 
 
 def choose(setting: str | int, spec: Spec, batch_size: int) -> int:
-    """Return the number of BLAS threads: the setting, or for ``auto`` one a core if a step's products are large enough.
+    """Return the number of threads: the setting, or for ``auto`` the faster of 1 and all cores in a short trial.
 
-    A step costs about ``3 * batch_size * parameters`` multiply-adds.
+    A step costs about ``3 * batch_size * parameters`` multiply-adds; small ones aren't tried. Where another process is
+    at work, products in several threads are many times slower than in one.
     """
     if isinstance(setting, int):
         return setting
-    return available() if 3 * batch_size * spec.parameters >= WORTH_SHARING else 1
+    cores = available()
+    if cores == 1 or 3 * batch_size * spec.parameters < WORTH_SHARING:
+        return 1
+    return cores if seconds(spec, batch_size, cores) * GAIN < seconds(spec, batch_size, 1) else 1
+
+
+def seconds(spec: Spec, batch_size: int, count: int) -> float:
+    """Return the time of the largest layer's product in so many threads: the mean, which counts their stalls, too."""
+    fan_in, fan_out = max(spec.shapes, key=lambda shape: shape[0] * shape[1])
+    weights, batch = np.ones((fan_out, fan_in), spec.dtype), np.ones((fan_in, batch_size), spec.dtype)
+    with limited(count):
+        np.dot(weights, batch)  # wakes the threads
+        runs, began = 0, time.perf_counter()
+        while (passed := time.perf_counter() - began) < TRIAL_SECONDS or runs < 3:
+            np.dot(weights, batch)
+            runs += 1
+    return passed / runs
 
 
 def available() -> int:

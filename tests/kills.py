@@ -24,9 +24,6 @@ from fnn.rundir import load_model, resumed_config
 from fnn.training import TrainState, initial_state
 from tests.shell import DATA
 
-figures.save = lambda figure, path: path  # type: ignore[assignment]
-figures.samples = figures.curves = runner.show_confusion = lambda *_: None  # type: ignore[assignment]
-
 
 def config_of(optimizer: str, directory: Path) -> Config:
     return Config(
@@ -85,6 +82,8 @@ def survive(config: Config, draw: random.Random, longest: float) -> int:
 
 
 def main(count: int, seed: int) -> None:
+    figures.save = lambda figure, path: path  # type: ignore[assignment]
+    figures.samples = figures.curves = runner.show_confusion = lambda *_: None  # type: ignore[assignment]
     draw, kills, runs = random.Random(seed), 0, 0
     with tempfile.TemporaryDirectory() as folder:
         expected, seconds = {}, {}

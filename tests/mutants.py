@@ -16,25 +16,27 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-TESTS = ("activations", "initializers", "losses", "schedules", "network", "optimizers", "training")
+TESTS = ("activations", "initializers", "losses", "schedules", "network", "optimizers", "training", "helpers")
 #: (module, what stands there, what is planted instead); the text must stand there exactly once.
 MUTANTS = (
     # activations
-    ("activations", "np.subtract(1, scratch, out=scratch)", "np.add(1, scratch, out=scratch)"),
+    ("activations", "np.subtract(ONE, scratch, out=scratch)", "np.add(ONE, scratch, out=scratch)"),
     ("activations", "return np.multiply(scratch, a, out=scratch)", "return scratch"),
-    ("activations", "return np.greater(a, 0)", "return np.greater_equal(a, 0)"),
-    ("activations", "return np.greater(a, 0)", "return np.ones_like(a, bool)"),
+    ("activations", "return np.greater(a, ZERO)", "return np.greater_equal(a, ZERO)"),
+    ("activations", "return np.greater(a, ZERO)", "return np.ones_like(a, bool)"),
     ("activations", "    np.negative(z, out=z)\n", ""),
     ("activations", "scratch.fill(1)", "scratch.fill(0)"),
-    ("activations", "np.maximum(z, 0, out=z)", "np.maximum(z, 0.01 * z, out=z)"),
+    ("activations", "np.maximum(z, ZERO, out=z)", "np.maximum(z, 0.01 * z, out=z)"),
     # initializers
-    ("initializers", "6 / (fan_in + fan_out)", "6 / fan_in"),
+    ("initializers", "np.sqrt(6 / (fan_in + fan_out))", "np.sqrt(6 / fan_in)"),
     ("initializers", "np.sqrt(2 / fan_in)", "2 / fan_in"),
     ("initializers", "np.sqrt(2 / fan_in)", "np.sqrt(2 / fan_out)"),
     # losses
-    ("losses", "out = np.subtract(logits, top, out=out)", "out = np.subtract(logits, 0 * top, out=out)"),
-    ("losses", "    softmax(logits, out)\n    np.subtract(out, targets, out=out)", "    np.subtract(logits, targets, out=out)"),
-    ("losses", "np.subtract(out, targets, out=out)\n\n\ndef _mean", "np.subtract(targets, out, out=out)\n\n\ndef _mean"),
+    ("losses", "out = np.subtract(logits, np.maximum.reduce(logits, axis=CLASSES, keepdims=True), out=out)", "out = np.subtract(logits, 0, out=out)"),
+    ("losses", "np.full((classes, classes), 1 / share, dtype)", "np.full((classes, classes), 1, dtype)"),
+    ("losses", "np.full((classes, classes), 1 / share, dtype)", "np.eye(classes, dtype=dtype) / share"),
+    ("losses", "np.subtract(out, weighted, out=out)\n\n\ndef _mean", "np.subtract(weighted, out, out=out)\n\n\ndef _mean"),
+    ("losses", "    np.multiply(p, share, out=out)\n", "    np.multiply(p, 1, out=out)\n"),
     ("losses", "(log_total - shifted) * targets", "(log_total - logits) * targets"),
     ("losses", "np.add.reduce(p * out, axis=CLASSES, keepdims=True)", "0"),
     ("losses", "2 / p.shape[CLASSES]", "2"),
@@ -42,11 +44,12 @@ MUTANTS = (
     ("losses", "np.mean(np.square(softmax(logits) - targets), axis=CLASSES)", "np.square(softmax(logits) - targets).sum(-2)"),
     # schedules
     ("schedules", "return step / rise", "return (step - 1) / rise"),
-    ("schedules", "(1 + cos(", "(1 - cos("),
+    ("schedules", "return (1 + cos(", "return (1 - cos("),
     ("schedules", "step > share * total", "step >= share * total"),
     # network
-    ("network", "np.array(1 / n, theta.dtype)", "np.array(1, theta.dtype)"),
-    ("network", "np.multiply(delta, share, out=delta)", "np.multiply(delta, share * share, out=delta)"),
+    ("network", "delta(logits, weighted, 1 / n, to.output)", "delta(logits, weighted, 1, to.output)"),
+    ("network", "delta(logits, weighted, 1 / n, to.output)", "delta(logits, weighted, 1 / n**2, to.output)"),
+    ("network", "wanted / len(x), logits)", "wanted, logits)"),
     ("network", "block[:-1] for block in blocks", "block[1:] for block in blocks"),
     ("network", "np.multiply(below, f.slope(at.outputs[k - 1], to.scratch[k - 1]), out=below)", "pass"),
     ("network", "f.slope(at.outputs[k - 1], to.scratch[k - 1])", "f.slope(at.outputs[0][: len(below)], to.scratch[k - 1])"),
@@ -76,12 +79,14 @@ MUTANTS = (
     ("optimizers", "for theta, _g, _s in block.weights:", "for theta, _g, _s in (block.arrays,):"),
     ("optimizers", "1 - signal.learning_rate * strength", "1 - strength"),
     ("optimizers", "np.multiply(theta, strength, out=s)", "np.multiply(theta, 2 * strength, out=s)"),
-    ("optimizers", "limit / norm", "limit"),
+    ("optimizers", "scale=limit / norm", "scale=limit"),
+    ("optimizers", "norm > limit else signal", "norm < limit else signal"),
+    ("optimizers", "shares[part]", "shares[0]"),
     ("optimizers", "signal.learning_rate * schedule(signal.step)", "signal.learning_rate * schedule(signal.step - 1)"),
     ("optimizers", "theta, private = np.array(params.theta), thaw(state)", "theta, private = np.array(params.theta), state"),
     ("optimizers", "        array += bias\n        array -= bias\n", ""),
     ("optimizers", "2.0**-90 if", "2.0**-60 if"),
-    ("optimizers", "a[s], state)", "a[: s.stop - s.start], state)"),
+    ("optimizers", "a[span], state)", "a[: span.stop - span.start], state)"),
     ("optimizers", "return (1 - beta**t) / (1 - beta)", "return 1 - beta**t"),
     # training
     ("training", "yield n // size * size, n % size, 1", "yield 0, n % size, 1"),

@@ -139,7 +139,7 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing(tmp_path: Path) -> None:
 
 
 def test_a_network_too_large_for_the_memory_is_told_before_it_starts(tmp_path: Path) -> None:
-    for arguments in (["-sz", "20000"], ["-nhl", "999999999999", "-sz", "64"]):
+    for arguments in (["-sz", "20000"], ["-nhl", "999999999", "-sz", "64"]):
         done = train(*arguments, "--run_dir", "r", cwd=tmp_path, preexec_fn=limit(resource.RLIMIT_AS, 3 * 2**30))
         shell.refused(done, "--hidden_size", "MiB of free memory", "parameters")
         assert not (tmp_path / "r").exists() and done.stdout == ""
