@@ -132,6 +132,7 @@ def data(arguments: Sequence[str], prog: str = "fnn data") -> int:
     parser.add_argument("--data_dir", type=Path, help="directory to look into first")
     given = parser.parse_args(arguments)
 
+    from fnn.data import twins
     from fnn.datasets import OFFICIAL, load
 
     failed = 0
@@ -145,7 +146,52 @@ def data(arguments: Sequence[str], prog: str = "fnn data") -> int:
         kept = images.cache or "nowhere (in memory only)"
         print(f"{name}: {len(images.train_labels):,} + {len(images.test_labels):,} images from {images.source}")
         print(f"    {'verified by SHA-256' if images.verified else 'not the official content'}; kept in {kept}")
+        same = len(twins(images.test_images, images.train_images))
+        print(f"    {same} of the test images stand among the training images, too")
     return 2 if failed else 0
+
+
+def sweep(arguments: Sequence[str], prog: str = "fnn sweep") -> int:
+    """Search settings as a wandb sweep file says, on this machine or a cluster."""
+    parser = Parser(
+        prog=prog, description="Run a wandb sweep file without a server, or go on with it.", allow_abbrev=False
+    )
+    parser.add_argument("file", type=Path, nargs="?", metavar="FILE", help="sweep file, see sweeps/")
+    parser.add_argument("--count", type=int, help="trials in all (default: the file's run_cap, a grid's size, or 100)")
+    parser.add_argument("--workers", type=int, help="processes (default: one a core)")
+    parser.add_argument("--dask", default="", metavar="ADDRESS", help="scheduler of a dask cluster to run on instead")
+    parser.add_argument("--seed", type=int, default=0, help="of the sampler (default: 0)")
+    parser.add_argument("--dir", type=Path, help="directory of the results (default: runs/sweeps/NAME by the file)")
+    parser.add_argument("--retry", action="store_true", help="run trials again that have failed without diverging")
+    parser.add_argument(
+        "--wandb_mode",
+        choices=("auto", "online", "offline", "disabled"),
+        default="disabled",
+        help="track each trial (default: no)",
+    )
+    parser.add_argument("--wandb_entity", default="", help="wandb entity (default: the account's own)")
+    parser.add_argument("--wandb_project", default="fnn", help="wandb project (default: fnn)")
+    parser.add_argument("--show", type=Path, metavar="DIR", help="show the results of a sweep, at work or not")
+    parser.add_argument("--csv", action="store_true", help="with --show: all trials as CSV")
+    given = vars(parser.parse_args(arguments))
+    file, directory, seed, shown, as_csv = (given.pop(name) for name in ("file", "dir", "seed", "show", "csv"))
+    if (file is None) == (shown is None):
+        raise UserError("expected a sweep file, or --show and the directory of a sweep")
+    for name in ("count", "workers"):
+        if given[name] is not None and given[name] < 1:
+            raise UserError(f"--{name}: expected a whole number of at least 1, found {given[name]}")
+
+    from fnn import search, sweepfile, trials
+
+    if shown is None:
+        where = directory or search.SWEEPS / file.stem
+        return search.run(sweepfile.read(file), where, seed, search.Options(**given))
+    definition, _ = trials.read_definition(shown)
+    found = [trial for _, trial in sorted(trials.read_trials(shown).items())]
+    print(
+        trials.to_csv(definition, found) if as_csv else search.conclusion(definition, found), end="" if as_csv else "\n"
+    )
+    return 0
 
 
 COMMANDS: dict[str, Callable[[Sequence[str], str], int]] = {
@@ -153,6 +199,7 @@ COMMANDS: dict[str, Callable[[Sequence[str], str], int]] = {
     "evaluate": evaluate,
     "predict": predict,
     "data": data,
+    "sweep": sweep,
 }
 
 

@@ -86,3 +86,13 @@ def targets(labels: Array, classes: int, smoothing: float = 0.0, dtype: str = "f
 def epoch_order(n: int, seed: int, epoch: int) -> Array:
     """Return the order in which an epoch visits ``n`` samples: a permutation, a pure function of its arguments."""
     return freeze(rng(seed, "shuffle", epoch).permutation(n))
+
+
+def twins(images: Array, others: Array) -> Array:
+    """Return the indices of the images that stand, byte for byte, among the others too.
+
+    >>> twins(np.array([[1, 2], [3, 4]], np.uint8), np.array([[3, 4]], np.uint8)).tolist()
+    [1]
+    """
+    known = {image.tobytes() for image in others}
+    return freeze(np.array([i for i, image in enumerate(images) if image.tobytes() in known], np.int64))

@@ -22,11 +22,11 @@ MUTANTS = (
     # activations
     ("activations", "np.subtract(ONE, scratch, out=scratch)", "np.add(ONE, scratch, out=scratch)"),
     ("activations", "return np.multiply(scratch, a, out=scratch)", "return scratch"),
-    ("activations", "return np.greater(a, ZERO)", "return np.greater_equal(a, ZERO)"),
-    ("activations", "return np.greater(a, ZERO)", "return np.ones_like(a, bool)"),
+    ("activations", "np.greater(a, ZERO)", "np.greater_equal(a, ZERO)"),
+    ("activations", "np.greater(a, ZERO)", "np.ones_like(a, bool)"),
     ("activations", "    np.negative(z, out=z)\n", ""),
     ("activations", "scratch.fill(1)", "scratch.fill(0)"),
-    ("activations", "np.maximum(z, ZERO, out=z)", "np.maximum(z, 0.01 * z, out=z)"),
+    ("activations", "np.maximum(z, _zeros(z.shape, z.dtype.char), out=z)", "np.maximum(z, 0.01 * z, out=z)"),
     # initializers
     ("initializers", "np.sqrt(6 / (fan_in + fan_out))", "np.sqrt(6 / fan_in)"),
     ("initializers", "np.sqrt(2 / fan_in)", "2 / fan_in"),

@@ -7,8 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fnn.data import dataset, epoch_order, split, take, targets
+from fnn.config import Config
+from fnn.data import dataset, epoch_order, split, take, targets, twins
+from fnn.datasets import load
 from fnn.errors import UserError
+from fnn.experiment import parts_of
+from tests.shell import DATA
 from tests.strategies import seeds
 
 labels_of = st.lists(st.integers(0, 9), min_size=1, max_size=300).map(np.array)
@@ -80,3 +84,15 @@ def test_labels_that_do_not_fit_are_refused(n: int, labels: list[int], message: 
     with pytest.raises(UserError) as error:
         dataset(np.zeros((n, 2, 2), np.uint8), np.array(labels, np.int64))
     assert str(error.value) == message
+
+
+def test_no_test_image_reaches_training() -> None:
+    """Byte for byte: what is trained and validated on is the training images, each once, and none of the test's."""
+    images = load("fashion_mnist", DATA)
+    parts = parts_of(Config(), images)
+    used = np.concatenate([part.x for part in (parts.train, parts.validation)])
+    assert len(twins(images.test_images, images.train_images)) == 0  # in the sample; python -m fnn data tells of all
+    bytes_used = np.rint(used * 255).astype(np.uint8)
+    assert len(bytes_used) == len(images.train_images)
+    assert sorted(row.tobytes() for row in bytes_used) == sorted(image.tobytes() for image in images.train_images)
+    assert len(twins(images.test_images, bytes_used.reshape(-1, 28, 28))) == 0
