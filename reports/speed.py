@@ -25,9 +25,8 @@ from reports.cells import CELLS, cell_of
 from reports.peers import IMPLEMENTATIONS
 
 PEERS = tuple(name for name in IMPLEMENTATIONS if name not in ("fnn", "floor"))
-ROUNDS = 7
-SECONDS = 10.0  # of our training, a cell, over all rounds
-STEPS = 2000  # or that many steps, whichever is more
+ROUNDS = 5
+STEPS, LONGEST, SHORTEST = 2000, 10.0, 1.0  # of ours a cell: so many steps, but within so many seconds
 FIGURE, RESULTS = (Path(__file__).parent / name for name in ("figures/speed.png", "results/speed.jsonl"))
 
 
@@ -88,7 +87,8 @@ def steps_of_a_block(cell: str, count: int) -> int:
     """Return how many steps make a block, from a short trial of ours."""
     with Child("fnn", cell, 20, count) as trial:
         us = statistics.median(trial.run()[0] for _ in range(3))
-    return max(4, -(-STEPS // ROUNDS), int(SECONDS / ROUNDS / us * 1e6)) if us < 50_000 else 8
+    steps = min(max(STEPS, SHORTEST / us * 1e6), LONGEST / us * 1e6)
+    return max(2, round(steps / ROUNDS))
 
 
 def measure(cell: str, names: list[str], count: int) -> Iterator[dict[str, Any]]:
