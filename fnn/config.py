@@ -153,6 +153,9 @@ class Config:
     clip_norm: float = option(0.0, "", NOT_NEGATIVE, "optimizer", "largest norm of the gradient; 0: any")
 
     run_dir: str = option("", "", TEXT, "run", "directory of the results (default: runs/NAME by the settings)")
+    checkpoint_every: float = option(
+        5.0, "", POSITIVE, "run", "minutes after which an epoch under way is saved, too"
+    )
     threads: str | int = option(
         "auto", "", THREADS, "run", "threads of matrix products and large updates; auto: the faster of 1 and all cores"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -122,6 +123,7 @@ def _fit(
 ) -> tuple[Model, tuple[Report, ...]]:
     """Consume the stream of states: keep the best, save, report, stop early. Returns the best model and all reports."""
     stream = () if out_of_patience(config, reports) else observe(config, parts, state, PIECES)
+    saved = time.monotonic()
     for now, report in _with_bar(_explained(stream, out), plan.steps_per_epoch(len(parts.train)), config.epochs):
         if report is not None:
             reports = (*reports, report)
@@ -130,8 +132,9 @@ def _fit(
             out.tracker.log({name: value for name, value in asdict(report).items() if name != "epoch"}, report.epoch)
             if report.epoch.bit_count() == 1 or report.epoch == config.epochs:  # after 1, 2, 4, 8, ... epochs
                 out.tracker.histograms(_histograms(plan, now.params, parts.train))
-        if report is not None or request:
+        if report is not None or request or time.monotonic() - saved >= 60 * config.checkpoint_every:
             _forgiving(_keep, now, best, reports, out)
+            saved = time.monotonic()
         if request:
             raise Interrupted(request.number, out.directory, now.step)
         if out_of_patience(config, reports):

@@ -38,6 +38,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "weight_decay": (-1, "inf"),
     "decoupled_weight_decay": (-1, "inf"),
     "clip_norm": (-1, "nan"),
+    "checkpoint_every": (0, -1, "x"),
     "threads": (0, "all", 1.5),
     "wandb_mode": ("on",),
 }
@@ -126,4 +127,4 @@ def test_the_schedule_spans_all_steps_the_short_ones_included() -> None:
 def test_the_name_tells_the_settings_that_runs_differ_by() -> None:
     names = {name_of(Config(**{name: value})) for name, value in (("seed", 1), ("loss", "mean_squared_error"))}
     assert len(names | {name_of(Config())}) == 3 and all("/" not in name for name in names)
-    assert {"data_dir", "run_dir", "threads", "wandb_project", "wandb_entity", "wandb_mode"} == OUTSIDE
+    assert {*FREE, "checkpoint_every", "threads", "wandb_mode"} == OUTSIDE

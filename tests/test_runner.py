@@ -228,3 +228,23 @@ def test_a_signal_is_heard_between_two_pieces_of_an_epoch(
     whole = evolve(config, run_dir=f"{config.run_dir}-whole")
     run(whole, say=quiet)
     assert same(left(config)[:2], left(whole)[:2]) and left(config)[2] == left(whole)[2]
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_long_epoch_is_saved_within(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[tuple[int, int]] = []
+    real = checkpoint.save
+
+    def save(path: Path, record: dict, metadata: dict) -> Path:
+        if path.name == "last.npz":
+            saved.append((record["state"].epoch, record["state"].step))
+        return real(path, record, metadata)
+
+    monkeypatch.setattr(runner.checkpoint, "save", save)
+    run(evolve(config, checkpoint_every=1e-9), say=quiet)
+    total = plan_for(config, parts_of(config, IMAGES)).steps_per_epoch(len(parts_of(config, IMAGES).train))
+    piece = -(-total // runner.PIECES)
+    assert [step for epoch, step in saved if epoch == 0] == list(range(piece, total, piece))
+    saved.clear()
+    run(evolve(config, run_dir=config.run_dir + "2"), say=quiet)
+    assert [epoch for epoch, _ in saved] == list(range(1, config.epochs + 1))
