@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 from fnn.config import FIELDS
 
-README = Path(__file__).parent.parent / "README.md"
-BEGIN, END = "<!-- arguments: begin, by python -m tests.readme -->\n", "<!-- arguments: end -->\n"
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
 
 
 def arguments() -> str:
@@ -19,12 +21,37 @@ def arguments() -> str:
         flags = ", ".join(f"`{text}`" for text in (flag, f"--{name}") if text)
         expected = kind.expected.removeprefix("one of ")
         rows.append(f"| {flags} | {expected} | {default and f'`{default}`'} | {field.metadata['help']} |")
-    return "\n".join(rows) + "\n"
+    return "\n".join(rows)
+
+
+def speed() -> str:
+    """Return a table of our time a step over that of the peers, from the results of reports/speed.py."""
+    about, *rows = map(json.loads, (ROOT / "reports" / "results" / "speed.jsonl").read_text().splitlines())
+    names = list(dict.fromkeys(row["impl"] for row in rows if row["impl"] != "fnn"))
+    lines = [
+        f"`{about['command']}`, {about['machine']}: our time a step over theirs, below 1 where we are faster.",
+        "",
+        f"| cell | threads | us a step | over matrix products alone | {' | '.join(f'over {name}' for name in names)} |",
+        "|---|---|---|---|" + "---|" * len(names),
+    ]
+    for own in (row for row in rows if row["impl"] == "fnn"):
+        here = {row["impl"]: row for row in rows if (row["cell"], row["threads"]) == (own["cell"], own["threads"])}
+        ratios = (f"{own['us_per_step'] / here[name]['us_per_step']:.2f}" for name in names)
+        floor = own["us_per_step"] / own["gemm_floor_us"]
+        first = f"| {own['cell']} | {own['threads']} | {own['us_per_step']:,.0f} | {floor:.2f} |"
+        lines.append(f"{first} {' | '.join(ratios)} |")
+    return "\n".join(lines)
+
+
+PARTS: dict[str, Callable[[], str]] = {"arguments": arguments, "speed": speed}
 
 
 def rewritten(text: str) -> str:
-    head, rest = text.split(BEGIN)
-    return head + BEGIN + arguments() + END + rest.split(END)[1]
+    for name, make in PARTS.items():
+        begin, end = f"<!-- {name}: begin, by python -m tests.readme -->\n", f"<!-- {name}: end -->\n"
+        head, rest = text.split(begin)
+        text = head + begin + make() + "\n" + end + rest.split(end)[1]
+    return text
 
 
 if __name__ == "__main__":
