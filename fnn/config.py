@@ -19,9 +19,10 @@ from fnn.errors import UserError
 from fnn.initializers import INITIALIZERS
 from fnn.losses import LOSSES
 from fnn.network import Spec
-from fnn.optimizers import OPTIMIZERS, Optimizer, with_clipping, with_decoupled_decay, with_l2, with_schedule
+from fnn.optimizers import OPTIMIZERS, with_clipping, with_decoupled_decay, with_l2, with_schedule
 from fnn.schedules import SCHEDULES
 from fnn.training import Plan
+from fnn.updates import Optimizer
 
 
 @frozen
@@ -153,9 +154,7 @@ class Config:
     clip_norm: float = option(0.0, "", NOT_NEGATIVE, "optimizer", "largest norm of the gradient; 0: any")
 
     run_dir: str = option("", "", TEXT, "run", "directory of the results (default: runs/NAME by the settings)")
-    checkpoint_every: float = option(
-        5.0, "", POSITIVE, "run", "minutes after which an epoch under way is saved, too"
-    )
+    checkpoint_every: float = option(5.0, "", POSITIVE, "run", "minutes after which an epoch under way is saved, too")
     threads: str | int = option(
         "auto", "", THREADS, "run", "threads of matrix products and large updates; auto: the faster of 1 and all cores"
     )

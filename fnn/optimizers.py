@@ -1,9 +1,7 @@
 """Optimizers: pure functions from a signal, a state and parameters to new parameters and a new state.
 
 The rule of each stands here once, next to its formula and its source, as an elementwise function of one block of the
-flat vectors. It may overwrite the block's arrays: they are private copies, made and frozen by ``Optimizer.update`` or,
-once an epoch, by ``training.run_epoch``. Adding an optimizer is adding a record for its state, a rule and a row of
-``OPTIMIZERS``.
+flat vectors. Adding an optimizer is adding a record for its state, a rule and a row of ``OPTIMIZERS``.
 
 Running averages are kept as discounted sums ``S_t = beta S_{t-1} + x_t``, two passes over memory instead of three. The
 average that papers call bias-corrected is ``S_t`` over the sum of its weights, ``1 + beta + ... + beta^{t-1}``.
@@ -14,122 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from math import inf, log, sqrt
-from typing import Any
 
 import numpy as np
 from attrs import evolve, frozen
 
-from fnn.arrays import Array, freeze, freeze_all, map_arrays, spans, thaw
-from fnn.network import Params, weight_spans
+from fnn.arrays import Array, freeze
+from fnn.network import Params
 from fnn.schedules import Schedule
+from fnn.updates import Block, Optimizer, Signal, State
 
-State = Any  # each optimizer's own frozen record
-BLOCK = 1 << 16  # elements of a block: small enough for a second-level cache, large enough to make calls cheap
 FLUSH_EVERY = 64  # steps: four passes over memory, made rare
-
-
-@frozen(eq=False)
-class Signal:
-    """What an optimizer hears at a step: the gradient, the learning rate, the step's number 1, 2, ... and the loss.
-
-    ``scale`` is by what the gradient is to be multiplied first: clipping's contribution.
-    """
-
-    grad: Array
-    learning_rate: float
-    step: int
-    loss: float = float("nan")
-    scale: float = 1.0
-
-
-@frozen(eq=False)
-class Block:
-    """Consecutive elements of the parameters and their gradient, and scratch memory of the same length."""
-
-    arrays: tuple[Array, Array, Array]  # theta, gradient, scratch
-    weights: tuple[tuple[Array, Array, Array], ...]  # the same, cut to the weights in the block: biases left out
-
-
-Rule = Callable[[Signal, Block, State], None]
-
-
-@frozen
-class Optimizer:
-    """A pair of pure functions: ``init(params) -> state`` and ``update(signal, state, params) -> (params, state)``.
-
-    ``begin`` sees whole vectors and scalars before ``rule`` is applied block by block; it writes no array.
-    """
-
-    init: Callable[[Params], State]
-    rule: Rule
-    begin: Callable[[Signal, State], tuple[Signal, State]] = lambda signal, state: (signal, state)
-    uses_loss: bool = False
-
-    def update(self, signal: Signal, state: State, params: Params) -> tuple[Params, State]:
-        """Return the parameters and the state after one step; the arguments stay as they are.
-
-        >>> params = Params((1, 1), np.array([1.0, 0.0]))
-        >>> opt = sgd()
-        >>> opt.update(Signal(np.array([2.0, 0.0]), 0.1, 1), opt.init(params), params)[0].theta
-        array([0.8, 0. ])
-        """
-        theta, private = np.array(params.theta), thaw(state)
-        signal = evolve(signal, grad=np.array(signal.grad))
-        state = bind(self, params.sizes, theta, signal.grad, private)(signal, private)
-        return evolve(params, theta=freeze(theta)), freeze_all(state)
-
-
-Step = Callable[[Signal, State], State]
-Apply = Callable[[Callable[[int], None], int], None]
-
-
-def in_turn(task: Callable[[int], None], parts: int) -> None:
-    """Do the parts of a task one after the other."""
-    for part in range(parts):
-        task(part)
-
-
-def bind(
-    optimizer: Optimizer,
-    sizes: tuple[int, ...],
-    theta: Array,
-    grad: Array,
-    state: State,
-    block: int = BLOCK,
-    parts: int = 1,
-    apply: Apply = in_turn,
-) -> Step:
-    """Return the update that overwrites ``theta`` and the arrays of ``state``, the caller's own, block by block.
-
-    The blocks are dealt to ``parts`` that write different memory, so that ``apply`` may do them at the same time.
-    """
-    share = -(-theta.size // parts)
-    scratch = [np.empty(min(block, share), theta.dtype) for _ in range(parts)]
-
-    def cut(part: int, span: slice) -> tuple[Block, State]:
-        def arrays(start: int, stop: int) -> tuple[Array, Array, Array]:
-            return theta[start:stop], grad[start:stop], scratch[part][start - span.start : stop - span.start]
-
-        inside = ((max(w.start, span.start), min(w.stop, span.stop)) for w in weight_spans(sizes))
-        weights = tuple(arrays(start, stop) for start, stop in inside if start < stop)
-        return Block(arrays(span.start, span.stop), weights), map_arrays(lambda a: a[span], state)
-
-    shares = [
-        [cut(part, slice(whole.start + s.start, whole.start + s.stop)) for s in spans(whole.stop - whole.start, block)]
-        for part, whole in enumerate(spans(theta.size, share))
-    ]
-
-    def step(signal: Signal, state: State) -> State:
-        signal, state = optimizer.begin(signal, state)
-
-        def task(part: int) -> None:
-            for block, slots in shares[part]:
-                optimizer.rule(signal, block, slots)
-
-        apply(task, len(shares))
-        return state
-
-    return step
 
 
 def total_weight(beta: float, t: int) -> float:

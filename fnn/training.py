@@ -15,7 +15,7 @@ from fnn.data import Dataset, epoch_order, targets
 from fnn.errors import DivergenceError
 from fnn.helpers import at_once
 from fnn.network import Params, Spec, gradient_pass, init_params
-from fnn.optimizers import BLOCK, Optimizer, Signal, State, bind, in_turn
+from fnn.updates import BLOCK, Optimizer, Signal, State, bind, in_turn
 
 SHARED_FROM = 1 << 20  # parameters: smaller updates gain less by a second thread than it takes to wake it
 WINDOW = 512  # rows gathered at a time: small batches share the cost of the call, and the rows stay in cache

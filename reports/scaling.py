@@ -87,6 +87,8 @@ def draw(rows: list[dict[str, Any]]) -> None:
             axes = figure.add_subplot(2, len(AXES), 1 + line * len(AXES) + column)
             axes.plot(x, [row[key] for row in found], "o-", color="#c2500a", markersize=4)
             axes.set(xscale="log", yscale="log", xlabel=name)
+            low, high = axes.get_ylim()
+            axes.set_ylim(low / 3, max(high, 10 * low))  # what is flat looks flat
             axes.set_title(f"{label} by {name}", loc="left", fontsize=10)
             axes.grid(color="#d9dde2", linewidth=0.8)
             axes.spines[["top", "right"]].set_visible(False)

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-TESTS = ("activations", "initializers", "losses", "schedules", "network", "optimizers", "training", "helpers")
+TESTS = "activations initializers losses schedules network optimizers updates training helpers".split()
 #: (module, what stands there, what is planted instead); the text must stand there exactly once.
 MUTANTS = (
     # activations
@@ -81,12 +81,12 @@ MUTANTS = (
     ("optimizers", "np.multiply(theta, strength, out=s)", "np.multiply(theta, 2 * strength, out=s)"),
     ("optimizers", "scale=limit / norm", "scale=limit"),
     ("optimizers", "norm > limit else signal", "norm < limit else signal"),
-    ("optimizers", "shares[part]", "shares[0]"),
+    ("updates", "shares[part]", "shares[0]"),
     ("optimizers", "signal.learning_rate * schedule(signal.step)", "signal.learning_rate * schedule(signal.step - 1)"),
-    ("optimizers", "theta, private = np.array(params.theta), thaw(state)", "theta, private = np.array(params.theta), state"),
+    ("updates", "theta, private = np.array(params.theta), thaw(state)", "theta, private = np.array(params.theta), state"),
     ("optimizers", "        array += bias\n        array -= bias\n", ""),
     ("optimizers", "2.0**-90 if", "2.0**-60 if"),
-    ("optimizers", "a[span], state)", "a[: span.stop - span.start], state)"),
+    ("updates", "a[span], state)", "a[: span.stop - span.start], state)"),
     ("optimizers", "return (1 - beta**t) / (1 - beta)", "return 1 - beta**t"),
     # training
     ("training", "yield n // size * size, n % size, 1", "yield 0, n % size, 1"),

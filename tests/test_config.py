@@ -11,7 +11,8 @@ import pytest
 from fnn.config import FIELDS, OUTSIDE, Config, configure, name_of, optimizer_of, plan_of, spec_of
 from fnn.errors import UserError
 from fnn.network import Params
-from fnn.optimizers import OPTIMIZERS, Signal
+from fnn.optimizers import OPTIMIZERS
+from fnn.updates import Signal
 
 WRONG: dict[str, tuple[Any, ...]] = {
     "dataset": ("cifar", "", 1, None),

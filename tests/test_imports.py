@@ -12,11 +12,11 @@ import fnn
 PACKAGE = Path(fnn.__file__).parent
 LAYERS = """
     blas errors arrays files helpers
-    activations initializers losses network schedules optimizers data metrics training threads
+    activations initializers losses network schedules updates optimizers data metrics training threads
     idx datacache fetch datasets
     config recipes experiment memory
     checkpoint rundir figures inference tracking signals runner
-    sweepfile samplers trials importance search
+    sweepfile samplers trials importance workers search
     __init__ cli __main__
 """
 ORDER = LAYERS.split()

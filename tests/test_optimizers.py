@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from functools import reduce
 from typing import Any
 
 import attrs
@@ -16,19 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fnn.arrays import freeze, freeze_all, map_arrays, same, thaw
+from fnn.arrays import freeze, freeze_all, map_arrays, thaw
 from fnn.network import Params, weight_spans
-from fnn.optimizers import (
-    OPTIMIZERS,
-    Optimizer,
-    Signal,
-    bind,
-    with_clipping,
-    with_decoupled_decay,
-    with_l2,
-    with_schedule,
-)
+from fnn.optimizers import OPTIMIZERS, with_clipping, with_decoupled_decay, with_l2, with_schedule
 from fnn.schedules import warmup_cosine
+from fnn.updates import Optimizer, Signal, bind
 from tests import reference
 from tests.strategies import generators
 
@@ -312,49 +303,7 @@ def test_rosenbrocks_valley_is_followed(name: str) -> None:
     assert minimise(OPTIMIZERS[name](), f, np.array([-1.2, 1.0]), rate, 8000) < 0.02
 
 
-# How the update is applied
-
-
-@ROWS
-@given(data=st.data(), rng=generators(), dtype=st.sampled_from(["float32", "float64"]))
-def test_blocks_of_any_size_give_bitwise_the_same(
-    name: str, data: st.DataObject, rng: np.random.Generator, dtype: str
-) -> None:
-    wrap = (with_l2(0.01), with_decoupled_decay(0.1), with_clipping(1.0), with_schedule(warmup_cosine(10)))
-    optimizer = reduce(lambda inner, outer: outer(inner), wrap, OPTIMIZERS[name]())
-    theta, grads = rng.normal(size=N).astype(dtype), gradients(rng, 10).astype(dtype)
-
-    def run(block: int) -> tuple[bytes, Any]:
-        private, grad = np.array(theta), np.empty_like(theta)
-        state = thaw(optimizer.init(Params(SIZES, freeze(np.array(theta)))))
-        update = bind(optimizer, SIZES, private, grad, state, block)
-        for step, g in enumerate(grads, 1):
-            grad[:] = g
-            state = update(Signal(grad, 0.1, step, 1.0 / step), state)
-        return private.tobytes(), state
-
-    whole, state = run(N)
-    found, other = run(data.draw(st.integers(1, N)))
-    assert found == whole and same(state, other)
-
-
-@ROWS
-@given(rng=generators())
-def test_update_is_pure_and_returns_read_only_arrays(name: str, rng: np.random.Generator) -> None:
-    optimizer = with_l2(0.1)(with_clipping(0.5)(OPTIMIZERS[name]()))
-    params = Params(SIZES, freeze(rng.normal(size=N)))
-    state = optimizer.init(params)
-    for step in range(1, 4):
-        signal = Signal(freeze(rng.normal(size=N)), 0.1, step, 1.0)
-        before = tuple(map_arrays(np.array, record) for record in (params, state, signal))
-        result = optimizer.update(signal, state, params)
-        assert same(before, (params, state, signal))
-        assert same(result, optimizer.update(signal, state, params))
-        held: list[np.ndarray] = []
-        map_arrays(lambda a, held=held: held.append(a) or a, result)
-        assert held and not any(a.flags.writeable for a in held)
-        assert not any(np.may_share_memory(a, b) for a in held for b in (params.theta, signal.grad))
-        params, state = result
+# States
 
 
 @ROWS

@@ -16,9 +16,10 @@ from fnn.data import Dataset, dataset, epoch_order, targets
 from fnn.errors import DivergenceError
 from fnn.losses import LOSSES
 from fnn.network import Spec, loss_and_grad
-from fnn.optimizers import OPTIMIZERS, Optimizer, Signal, with_clipping, with_decoupled_decay, with_l2, with_schedule
+from fnn.optimizers import OPTIMIZERS, with_clipping, with_decoupled_decay, with_l2, with_schedule
 from fnn.schedules import warmup_cosine
 from fnn.training import Plan, TrainState, initial_state, run_epoch, train
+from fnn.updates import Optimizer, Signal
 
 EVERY_OPTIMIZER = pytest.mark.parametrize("name", OPTIMIZERS)
 

@@ -1,0 +1,125 @@
+"""How an optimizer's rule is applied: to one flat vector, block by block, from outside a pure function.
+
+A rule may overwrite the arrays of its block: they are private copies, made and frozen by ``Optimizer.update`` or, once
+a call, by ``training.run_epoch``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from attrs import evolve, frozen
+
+from fnn.arrays import Array, freeze, freeze_all, map_arrays, spans, thaw
+from fnn.network import Params, weight_spans
+
+State = Any  # each optimizer's own frozen record
+BLOCK = 1 << 16  # elements of a block: small enough for a second-level cache, large enough to make calls cheap
+
+
+@frozen(eq=False)
+class Signal:
+    """What an optimizer hears at a step: the gradient, the learning rate, the step's number 1, 2, ... and the loss.
+
+    ``scale`` is by what the gradient is to be multiplied first: clipping's contribution.
+    """
+
+    grad: Array
+    learning_rate: float
+    step: int
+    loss: float = float("nan")
+    scale: float = 1.0
+
+
+@frozen(eq=False)
+class Block:
+    """Consecutive elements of the parameters and their gradient, and scratch memory of the same length."""
+
+    arrays: tuple[Array, Array, Array]  # theta, gradient, scratch
+    weights: tuple[tuple[Array, Array, Array], ...]  # the same, cut to the weights in the block: biases left out
+
+
+Rule = Callable[[Signal, Block, State], None]
+
+
+@frozen
+class Optimizer:
+    """A pair of pure functions: ``init(params) -> state`` and ``update(signal, state, params) -> (params, state)``.
+
+    ``begin`` sees whole vectors and scalars before ``rule`` is applied block by block; it writes no array.
+    """
+
+    init: Callable[[Params], State]
+    rule: Rule
+    begin: Callable[[Signal, State], tuple[Signal, State]] = lambda signal, state: (signal, state)
+    uses_loss: bool = False
+
+    def update(self, signal: Signal, state: State, params: Params) -> tuple[Params, State]:
+        """Return the parameters and the state after one step; the arguments stay as they are.
+
+        >>> params = Params((1, 1), np.array([1.0, 0.0]))
+        >>> def rule(signal, block, state):
+        ...     block.arrays[0][:] -= signal.learning_rate * block.arrays[1]
+        >>> opt = Optimizer(lambda params: (), rule)
+        >>> opt.update(Signal(np.array([2.0, 0.0]), 0.1, 1), opt.init(params), params)[0].theta
+        array([0.8, 0. ])
+        """
+        theta, private = np.array(params.theta), thaw(state)
+        signal = evolve(signal, grad=np.array(signal.grad))
+        state = bind(self, params.sizes, theta, signal.grad, private)(signal, private)
+        return evolve(params, theta=freeze(theta)), freeze_all(state)
+
+
+Step = Callable[[Signal, State], State]
+Apply = Callable[[Callable[[int], None], int], None]
+
+
+def in_turn(task: Callable[[int], None], parts: int) -> None:
+    """Do the parts of a task one after the other."""
+    for part in range(parts):
+        task(part)
+
+
+def bind(
+    optimizer: Optimizer,
+    sizes: tuple[int, ...],
+    theta: Array,
+    grad: Array,
+    state: State,
+    block: int = BLOCK,
+    parts: int = 1,
+    apply: Apply = in_turn,
+) -> Step:
+    """Return the update that overwrites ``theta`` and the arrays of ``state``, the caller's own, block by block.
+
+    The blocks are dealt to ``parts`` that write different memory, so that ``apply`` may do them at the same time.
+    """
+    share = -(-theta.size // parts)
+    scratch = [np.empty(min(block, share), theta.dtype) for _ in range(parts)]
+
+    def cut(part: int, span: slice) -> tuple[Block, State]:
+        def arrays(start: int, stop: int) -> tuple[Array, Array, Array]:
+            return theta[start:stop], grad[start:stop], scratch[part][start - span.start : stop - span.start]
+
+        inside = ((max(w.start, span.start), min(w.stop, span.stop)) for w in weight_spans(sizes))
+        weights = tuple(arrays(start, stop) for start, stop in inside if start < stop)
+        return Block(arrays(span.start, span.stop), weights), map_arrays(lambda a: a[span], state)
+
+    shares = [
+        [cut(part, slice(whole.start + s.start, whole.start + s.stop)) for s in spans(whole.stop - whole.start, block)]
+        for part, whole in enumerate(spans(theta.size, share))
+    ]
+
+    def step(signal: Signal, state: State) -> State:
+        signal, state = optimizer.begin(signal, state)
+
+        def task(part: int) -> None:
+            for block, slots in shares[part]:
+                optimizer.rule(signal, block, slots)
+
+        apply(task, len(shares))
+        return state
+
+    return step

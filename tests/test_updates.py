@@ -1,0 +1,61 @@
+"""How an update is applied: in blocks and parts of any size, purely."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fnn.arrays import freeze, map_arrays, same, thaw
+from fnn.helpers import at_once
+from fnn.network import Params
+from fnn.optimizers import OPTIMIZERS, with_clipping, with_decoupled_decay, with_l2, with_schedule
+from fnn.schedules import warmup_cosine
+from fnn.updates import Signal, bind, in_turn
+from tests.strategies import generators
+from tests.test_optimizers import ROWS, SIZES, N, gradients
+
+
+@ROWS
+@given(data=st.data(), rng=generators(), dtype=st.sampled_from(["float32", "float64"]))
+def test_blocks_of_any_size_give_bitwise_the_same(
+    name: str, data: st.DataObject, rng: np.random.Generator, dtype: str
+) -> None:
+    wrap = (with_l2(0.01), with_decoupled_decay(0.1), with_clipping(1.0), with_schedule(warmup_cosine(10)))
+    optimizer = reduce(lambda inner, outer: outer(inner), wrap, OPTIMIZERS[name]())
+    theta, grads = rng.normal(size=N).astype(dtype), gradients(rng, 10).astype(dtype)
+
+    def run(block: int, parts: int) -> tuple[bytes, Any]:
+        private, grad = np.array(theta), np.empty_like(theta)
+        state = thaw(optimizer.init(Params(SIZES, freeze(np.array(theta)))))
+        update = bind(optimizer, SIZES, private, grad, state, block, parts, at_once if parts > 1 else in_turn)
+        for step, g in enumerate(grads, 1):
+            grad[:] = g
+            state = update(Signal(grad, 0.1, step, 1.0 / step), state)
+        return private.tobytes(), state
+
+    whole, state = run(N, 1)
+    found, other = run(data.draw(st.integers(1, N)), data.draw(st.integers(1, 4)))
+    assert found == whole and same(state, other)
+
+
+@ROWS
+@given(rng=generators())
+def test_update_is_pure_and_returns_read_only_arrays(name: str, rng: np.random.Generator) -> None:
+    optimizer = with_l2(0.1)(with_clipping(0.5)(OPTIMIZERS[name]()))
+    params = Params(SIZES, freeze(rng.normal(size=N)))
+    state = optimizer.init(params)
+    for step in range(1, 4):
+        signal = Signal(freeze(rng.normal(size=N)), 0.1, step, 1.0)
+        before = tuple(map_arrays(np.array, record) for record in (params, state, signal))
+        result = optimizer.update(signal, state, params)
+        assert same(before, (params, state, signal))
+        assert same(result, optimizer.update(signal, state, params))
+        held: list[np.ndarray] = []
+        map_arrays(lambda a, held=held: held.append(a) or a, result)
+        assert held and not any(a.flags.writeable for a in held)
+        assert not any(np.may_share_memory(a, b) for a in held for b in (params.theta, signal.grad))
+        params, state = result
