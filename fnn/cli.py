@@ -177,9 +177,11 @@ def sweep(arguments: Sequence[str], prog: str = "fnn sweep") -> int:
     file, directory, seed, shown, as_csv = (given.pop(name) for name in ("file", "dir", "seed", "show", "csv"))
     if (file is None) == (shown is None):
         raise UserError("expected a sweep file, or --show and the directory of a sweep")
-    for name in ("count", "workers"):
-        if given[name] is not None and given[name] < 1:
-            raise UserError(f"--{name}: expected a whole number of at least 1, found {given[name]}")
+    if as_csv and shown is None:
+        raise UserError("--csv: expected --show and the directory of a sweep")
+    for name, value, least in (("count", given["count"], 1), ("workers", given["workers"], 1), ("seed", seed, 0)):
+        if value is not None and value < least:
+            raise UserError(f"--{name}: expected a whole number of at least {least}, found {value}")
 
     from fnn import search, sweepfile, trials
 

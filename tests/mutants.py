@@ -16,7 +16,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-TESTS = "activations initializers losses schedules network optimizers updates training helpers".split()
+TESTS = [
+    "activations",
+    "initializers",
+    "losses",
+    "schedules",
+    "network",
+    "optimizers",
+    "updates",
+    "training",
+    "helpers",
+]
 #: (module, what stands there, what is planted instead); the text must stand there exactly once.
 MUTANTS = (
     # activations
