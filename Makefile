@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: train test test-thorough check mutants clean
+.PHONY: train test test-thorough check mutants fuzz clean
 
 train: $(VENV)/.run
 	$(BIN)/python train.py --wandb_entity myname --wandb_project myprojectname $(if $(RESUME),--resume $(RESUME)) $(ARGS)
@@ -19,6 +19,8 @@ test: check
 test-thorough: check
 	OPENBLAS_NUM_THREADS=1 FNN_PROFILE=thorough $(BIN)/python -m pytest -n 2 $(ARGS)
 	$(BIN)/python -m tests.mutants
+	$(BIN)/python -m tests.fuzz
+	$(BIN)/python -m tests.kills 200 0
 
 check: $(VENV)/.test
 	$(BIN)/ruff check --quiet .
@@ -27,6 +29,9 @@ check: $(VENV)/.test
 
 mutants: $(VENV)/.test
 	$(BIN)/python -m tests.mutants
+
+fuzz: $(VENV)/.test
+	$(BIN)/python -m tests.fuzz
 
 $(VENV)/.run: pyproject.toml constraints.txt
 	@echo "setting up $(VENV): about a minute"

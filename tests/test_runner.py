@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -248,3 +249,14 @@ def test_a_long_epoch_is_saved_within(config: Config, monkeypatch: pytest.Monkey
     saved.clear()
     run(evolve(config, run_dir=config.run_dir + "2"), say=quiet)
     assert [epoch for epoch, _ in saved] == list(range(1, config.epochs + 1))
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_clock_that_goes_backwards_changes_nothing(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = evolve(config, run_dir=config.run_dir + "2")
+    run(whole, say=quiet)
+    now = iter(range(10**9, 0, -1000))
+    monkeypatch.setattr(time, "time", lambda: float(next(now)))
+    run(config, say=quiet)
+    assert same(left(config)[:2], left(whole)[:2]) and left(config)[2] == left(whole)[2]
+    assert all(line["seconds"] >= 0 for line in history(config))

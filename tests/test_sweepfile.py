@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fnn.cli import train_parser
 from fnn.config import FIELDS, configure
@@ -171,3 +173,24 @@ def test_images_that_are_needed() -> None:
     assert images_of(parse(GOOD)) == (("fashion_mnist", ""),)
     both = changed("parameters.dataset", {"values": ["mnist", "fashion_mnist"]})
     assert images_of(parse(both)) == (("fashion_mnist", ""), ("mnist", ""))
+
+
+TEXTS = [path.read_bytes() for path in FILES]
+
+
+@given(
+    st.sampled_from(TEXTS),
+    st.lists(st.tuples(st.integers(0, 5000), st.binary(max_size=3), st.integers(0, 40)), max_size=4),
+)
+def test_a_damaged_file_is_a_sweep_or_one_line(
+    tmp_path_factory: pytest.TempPathFactory, text: bytes, changes: list[tuple[int, bytes, int]]
+) -> None:
+    for place, inserted, removed in changes:
+        at = place % (len(text) + 1)
+        text = text[:at] + inserted + text[at + removed :]
+    path = tmp_path_factory.getbasetemp() / "damaged.yaml"
+    path.write_bytes(text)
+    try:
+        read(path)
+    except UserError as error:
+        assert "\n" not in str(error)
