@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from math import isqrt
 from pathlib import Path
@@ -77,7 +78,7 @@ def _read_picture(path: Path, side: int | None) -> Array:
     if not path.is_file():  # a pipe would be waited for
         raise UserError(f"{path}: expected a file, found {'something else' if path.exists() else 'none'}")
     try:
-        with Image.open(path) as picture:
+        with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:
             grey = picture.convert("L")
             return np.asarray(grey.resize((side, side)) if side else grey)[None]
     except Exception as error:  # damaged bytes make Pillow raise a dozen kinds

@@ -100,7 +100,6 @@ def test_wrong_sizes_are_refused_with_both_and_a_way_out(tmp_path: Path) -> None
         st.just(None) | st.integers(0, 3000),
     ),
 )
-@pytest.mark.filterwarnings("default")  # Pillow's, of damaged files
 def test_any_bytes_are_images_or_a_line(tmp_path_factory: pytest.TempPathFactory, name: str, content: bytes) -> None:
     path = written(tmp_path_factory.mktemp("fuzz") / name, content)
     try:
