@@ -13,6 +13,8 @@ from fnn.arrays import freeze, same
 from fnn.errors import UserError
 from fnn.losses import LOSSES
 from fnn.network import Params, Spec, backward, forward, init_params, logits_in_batches, loss_and_grad, predict
+from fnn.optimizers import OPTIMIZERS, with_l2
+from fnn.updates import Signal
 from tests.strategies import Case, cases, generators, seeds, specs
 
 
@@ -225,3 +227,13 @@ def test_wrong_shapes_are_named() -> None:
         forward(spec, params, np.ones((1, 4)))
     with pytest.raises(UserError, match=r"targets: expected shape \(1, 2\), found \(1, 3\)"):
         loss_and_grad(spec, params, np.ones((1, 3)), np.ones((1, 3)))
+
+
+@given(cases(max_depth=3, max_width=6, max_batch=8), st.floats(0, 1))
+def test_with_l2_the_step_is_down_the_derivative_of_the_penalised_loss(case: Case, strength: float) -> None:
+    """One step of sgd at rate 1 is minus the gradient of ``loss + strength/2 |W|^2``, biases left out of the norm."""
+    optimizer = with_l2(strength)(OPTIMIZERS["sgd"]())
+    signal = Signal(gradient(case), 1.0, 1)
+    after, _ = optimizer.update(signal, optimizer.init(case.params), case.params)
+    f = lambda theta: reference.loss(case.spec, theta, case.x, case.targets, strength)  # noqa: E731
+    assert close(case.params.theta - after.theta, reference.gradient(f, case.params.theta))

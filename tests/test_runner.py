@@ -260,3 +260,15 @@ def test_a_clock_that_goes_backwards_changes_nothing(config: Config, monkeypatch
     run(config, say=quiet)
     assert same(left(config)[:2], left(whole)[:2]) and left(config)[2] == left(whole)[2]
     assert all(line["seconds"] >= 0 for line in history(config))
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_tracking_changes_no_bit(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / "wandb"))
+    tracked = evolve(config, run_dir=config.run_dir + "2", wandb_mode="offline", epochs=2)
+    run(tracked, say=quiet)
+    assert list((tmp_path / "wandb").rglob("*.wandb"))
+    plain = evolve(config, epochs=2)
+    run(plain, say=quiet)
+    assert same(left(plain)[:2], left(tracked)[:2]) and left(plain)[2] == left(tracked)[2]
