@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
 import secrets
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -70,6 +71,25 @@ def sync_directory(directory: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+@contextmanager
+def exclusive(directory: Path, flag: str, what: str) -> Iterator[None]:
+    """Make a directory and hold it for this process alone until the end of the block.
+
+    Raises UserError, which names the flag that chose it, where it can't be written or another ``what`` is at work.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = open(directory / ".lock", "wb")  # noqa: SIM115
+    except OSError as error:
+        raise UserError(f"{flag}: expected a directory to write to, found {directory}: {error.strerror}") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"{flag}: expected a directory of its own, found a {what} at work in {directory}") from None
+        yield
 
 
 def append_line(path: PathLike, record: Mapping[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -19,7 +18,7 @@ from fnn import checkpoint
 from fnn.config import OUTSIDE, Config, configure, name_of, spec_of
 from fnn.errors import UserError
 from fnn.experiment import Report
-from fnn.files import plain, read_lines, write_atomically
+from fnn.files import exclusive, plain, read_lines, write_atomically
 from fnn.network import Params, Spec, init_params
 
 RUNS = Path("runs")
@@ -41,19 +40,11 @@ def claimed(config: Config, resume: bool) -> Iterator[Path]:
 
     Without ``run_dir`` it is the first free one of runs/NAME, runs/NAME-2, ...
     """
-    named = Path(config.run_dir) if config.run_dir else None
     try:
-        directory = named or _first_free(RUNS / name_of(config))
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = open(directory / ".lock", "wb")  # noqa: SIM115
+        directory = Path(config.run_dir) if config.run_dir else _first_free(RUNS / name_of(config))
     except OSError as error:
-        where = named or RUNS
-        raise UserError(f"--run_dir: expected a directory to write to, found {where}: {error.strerror}") from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"--run_dir: expected a directory of its own, found a run at work in {directory}") from None
+        raise UserError(f"--run_dir: expected a directory to write to, found {RUNS}: {error.strerror}") from None
+    with exclusive(directory, "--run_dir", "run"):
         if not resume and (directory / "config.json").exists():
             raise UserError(
                 f"--run_dir: expected a directory without a run, found one in {directory}; "

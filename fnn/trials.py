@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from attrs import define, evolve, frozen
 
 from fnn.errors import UserError
 from fnn.experiment import Report
-from fnn.files import append_line, plain, read_lines, write_atomically
+from fnn.files import append_line, exclusive, plain, read_lines, write_atomically
 from fnn.samplers import Past
 from fnn.sweepfile import Sweep, checked_before
 
@@ -114,16 +113,7 @@ def opened(directory: Path, sweep: Sweep, seed: int) -> Iterator[Journal]:
 
     Raises UserError where another process is at work, or where the directory belongs to another sweep.
     """
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = open(directory / ".lock", "wb")  # noqa: SIM115
-    except OSError as error:
-        raise UserError(f"--dir: expected a directory to write to, found {directory}: {error.strerror}") from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"--dir: expected a directory of its own, found a sweep at work in {directory}") from None
+    with exclusive(directory, "--dir", "sweep"):
         definition = directory / DEFINITION
         if definition.exists():
             old, old_seed = read_definition(directory)
