@@ -192,7 +192,8 @@ def _with_bar(stream: Iterable[Observation], total: int, epochs: int) -> Iterato
         for now, report in stream:
             bar.set_description(f"epoch {min(now.epoch + 1, epochs)}/{epochs}", refresh=False)
             bar.update(now.step - bar.n)
-            bar.clear()  # what is printed next has the line for itself
+            if report is not None:
+                bar.clear()  # the report's line has the place for itself
             yield now, report
 
 
