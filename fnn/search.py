@@ -65,6 +65,7 @@ def run(sweep: Sweep, directory: Path, seed: int = 0, options: Options | None = 
     say(f"\n{conclusion(sweep, journal.in_order)}")
     say(f"\n{directory}/")
     if request:
+        search.running.clear()  # their workers are gone
         say(f"stopped by a signal after {search.counts()}; the same command goes on")
         return 128 + request.number
     return 0
