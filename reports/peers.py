@@ -12,13 +12,16 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 import fnn
 from fnn import threads
-from fnn.arrays import Array
+from fnn.arrays import Array, thaw
+from fnn.data import Dataset
+from fnn.updates import Signal, bind
 from reports.cells import Cell, cell_of
 
 Block = Callable[[], object]
@@ -43,6 +46,10 @@ def ours(cell: Cell, steps: int) -> Block:
     count = threads.choose("auto", spec, cell.batch)
     threads.limited(count)
     plan = fnn.Plan(spec, fnn.OPTIMIZERS[cell.optimizer](), rate(cell), cell.batch, threads=count)
+    return _trained(plan, data, steps)
+
+
+def _trained(plan: fnn.Plan, data: Dataset, steps: int) -> Block:
     piece = -(-plan.steps_per_epoch(len(data)) // 10)
     held = [next(fnn.train(plan, data, 0))]
 
@@ -56,12 +63,20 @@ def ours(cell: Cell, steps: int) -> Block:
 
 def floor(cell: Cell, steps: int) -> Block:
     """The matrix products of a step alone, on arrays of the layout that NumPy multiplies fastest without a copy."""
+    return _products(cell.sizes, cell.batch, steps)
+
+
+def dots(cell: Cell, steps: int) -> Block:
+    """The same products with all widths 1: what calling them costs."""
+    return _products((1,) * len(cell.sizes), cell.batch, steps)
+
+
+def _products(sizes: tuple[int, ...], batch: int, steps: int) -> Block:
     generator = np.random.default_rng(0)
     draw = lambda *shape: generator.random(shape, np.float32)  # noqa: E731
-    pairs = list(zip(cell.sizes[:-1], cell.sizes[1:], strict=True))
     layers = [
-        (draw(cell.batch, i), draw(i, o), draw(cell.batch, o), draw(cell.batch, o), draw(i, o), draw(cell.batch, i))
-        for i, o in pairs
+        (draw(batch, i), draw(i, o), draw(batch, o), draw(batch, o), draw(i, o), draw(batch, i))
+        for i, o in pairwise(sizes)
     ]
 
     def block() -> None:
@@ -71,6 +86,33 @@ def floor(cell: Cell, steps: int) -> Block:
                 np.dot(x.T, g, out=dw)
                 if number:
                     np.dot(g, w.T, out=dx)
+
+    return block
+
+
+def calls(cell: Cell, steps: int) -> Block:
+    """Our own step with all widths 1: what the interpreter and NumPy's calls cost when there is nothing to compute."""
+    generator = np.random.default_rng(0)
+    n = max(cell.batch, 60_000 // cell.batch * cell.batch)
+    data = fnn.dataset(generator.integers(0, 256, (n, 1), np.uint8), generator.integers(0, 10, n))
+    spec = fnn.Spec((1, *(1 for _ in cell.hidden), 10), activation=cell.activation)
+    return _trained(fnn.Plan(spec, fnn.OPTIMIZERS[cell.optimizer](), rate(cell), cell.batch), data, steps)
+
+
+def update(cell: Cell, steps: int) -> Block:
+    """Our own optimizer alone, on vectors of the network's size."""
+    spec, optimizer = fnn.Spec(cell.sizes), fnn.OPTIMIZERS[cell.optimizer]()
+    params = fnn.init_params(spec, 0)
+    gradient = np.random.default_rng(0).normal(0, 1e-3, params.theta.size).astype(np.float32)
+    theta, memory, at = np.array(params.theta), thaw(optimizer.init(params)), [0]
+    wanted = np.empty_like(gradient)
+    step = bind(optimizer, spec.sizes, theta, wanted, memory)
+
+    def block() -> None:
+        wanted[:] = gradient  # once a block: some rules use the gradient up, which costs the others nothing
+        for _ in range(steps):
+            at[0] += 1
+            step(Signal(wanted, rate(cell), at[0], 1.0), memory)
 
     return block
 
@@ -196,6 +238,9 @@ def sklearn(cell: Cell, steps: int) -> Block:
 IMPLEMENTATIONS: dict[str, Callable[[Cell, int], Block]] = {
     "fnn": ours,
     "floor": floor,
+    "dots": dots,
+    "calls": calls,
+    "update": update,
     "jax_scan": jax_scan,
     "torch": torch,
     "keras": keras,
