@@ -16,6 +16,7 @@ from toolz import pipe
 from fnn.activations import ACTIVATIONS
 from fnn.datasets import OFFICIAL
 from fnn.errors import UserError
+from fnn.features import FEATURES
 from fnn.initializers import INITIALIZERS
 from fnn.losses import LOSSES
 from fnn.network import Spec
@@ -118,6 +119,7 @@ class Config:
     validation_fraction: float = option(
         0.1, "", INNER_SHARE, "data", "share of the training images, by class, held out to validate on"
     )
+    features: str = option("pixels", "", one_of(FEATURES), "data", "what of an image the network sees")
     data_dir: str = option("", "", TEXT, "data", "directory of IDX, IDX.gz or npz files (else found or downloaded)")
 
     num_layers: int = option(2, "-nhl", whole(0), "network", "number of hidden layers")

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from fnn.arrays import Array, freeze, rng
 from fnn.errors import UserError
-from fnn.network import design_matrix
+from fnn.features import FEATURES
 
 
 @frozen(eq=False)
@@ -29,8 +29,12 @@ class Dataset:
         return self.design[:, :-1]
 
 
-def dataset(images: Array, labels: Array, classes: int = 10, dtype: str = "float32") -> Dataset:
-    """Flatten images of bytes ``(n, ...)`` and scale them to ``[0, 1]``; UserError for labels that do not fit them.
+def dataset(
+    images: Array, labels: Array, classes: int = 10, dtype: str = "float32", features: str = "pixels"
+) -> Dataset:
+    """Compute features of images of bytes ``(n, ...)``: pixels are flattened and scaled to ``[0, 1]``.
+
+    Raises UserError for labels that do not fit the images, and for images that have no such features.
 
     >>> dataset(np.full((1, 2, 2), 255, np.uint8), np.array([3])).design
     array([[1., 1., 1., 1., 1.]], dtype=float32)
@@ -41,8 +45,7 @@ def dataset(images: Array, labels: Array, classes: int = 10, dtype: str = "float
         raise UserError("images: expected at least one, found none")
     if labels.min() < 0 or labels.max() >= classes:
         raise UserError(f"labels: expected 0 to {classes - 1}, found {labels.min()} to {labels.max()}")
-    design = design_matrix(images.reshape(len(images), -1), dtype)
-    design[:, :-1] /= 255
+    design = FEATURES[features].design(images, dtype)
     return Dataset(freeze(design), freeze(np.array(labels, np.int64)), classes)
 
 

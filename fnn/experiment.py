@@ -9,6 +9,7 @@ from math import isfinite
 import numpy as np
 from attrs import frozen
 
+from fnn.arrays import Array
 from fnn.config import Config, plan_of
 from fnn.data import Dataset, dataset, split
 from fnn.datasets import Images
@@ -40,6 +41,11 @@ class Report:
     seconds: float  # of training and validation
 
 
+def dataset_of(config: Config, images: Array, labels: Array, classes: int) -> Dataset:
+    """Return images as a configuration's network takes them: the one way from images to samples."""
+    return dataset(images, labels, classes, config.dtype, config.features)
+
+
 def parts_of(config: Config, images: Images) -> Parts:
     """Split the training images by the configuration's seed, stratified by class.
 
@@ -55,7 +61,7 @@ def parts_of(config: Config, images: Images) -> Parts:
             f"{config.validation_fraction:g}, which splits {len(labels)} into {len(chosen)} and {len(held_out)}"
         )
     train, validation = (
-        dataset(images.train_images[index], images.train_labels[index], len(images.class_names), config.dtype)
+        dataset_of(config, images.train_images[index], images.train_labels[index], len(images.class_names))
         for index in (chosen, held_out)
     )
     return Parts(train, validation)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from math import isqrt
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,11 @@ import numpy as np
 
 from fnn.arrays import Array
 from fnn.config import Config
-from fnn.data import Dataset, dataset
+from fnn.data import Dataset
 from fnn.datasets import load
 from fnn.errors import UserError
+from fnn.experiment import dataset_of
+from fnn.features import FEATURES
 from fnn.figures import confusion as confusion_figure
 from fnn.idx import read_images
 from fnn.metrics import Evaluation, confusion_matrix, evaluate, precision_and_recall
@@ -29,7 +30,7 @@ def assess(model: Model, config: Config, part: str) -> tuple[str, Any]:
         (images.test_images, images.test_labels) if part == "test" else (images.train_images, images.train_labels)
     )
     _check_size(pictures, model, config.dataset)
-    data = dataset(pictures, labels, len(model.class_names), config.dtype)
+    data = dataset_of(model.config, pictures, labels, len(model.class_names))
     result = evaluate(model.spec, model.params, data)
     confusion = confusion_matrix(data.labels, result.predictions, data.classes)
     title = f"{config.dataset}, {part}"
@@ -58,7 +59,7 @@ def _share(value: float) -> str:
 
 def classify(model: Model, images: Array) -> Array:
     """Return the probabilities of the classes ``(n, classes)`` of images of bytes ``(n, h, w)``."""
-    data = dataset(images, np.zeros(len(images), np.int64), len(model.class_names), model.spec.dtype)
+    data = dataset_of(model.config, images, np.zeros(len(images), np.int64), len(model.class_names))
     return predict(model.spec, model.params, data.x)
 
 
@@ -67,7 +68,7 @@ def read_pictures(path: Path, model: Model, resize: bool = False, invert: bool =
     if path.suffix.lower() in (".npz", ".gz") or path.name.endswith("ubyte") or path.suffix == ".idx":
         images = read_images(path)
     else:
-        images = _read_picture(path, isqrt(model.spec.sizes[0]) if resize else None)
+        images = _read_picture(path, _side(model) if resize else None)
     _check_size(images, model, path)
     return 255 - images if invert else images
 
@@ -86,9 +87,13 @@ def _read_picture(path: Path, side: int | None) -> Array:
         raise UserError(f"{path}: expected an IDX, npz or image file, found something else ({reason})") from None
 
 
+def _side(model: Model) -> int:
+    return FEATURES[model.config.features].side(model.spec.sizes[0])
+
+
 def _check_size(images: Array, model: Model, where: object) -> None:
-    features = int(np.prod(images.shape[1:]))
-    if features != model.spec.sizes[0]:
-        side = isqrt(model.spec.sizes[0])
-        found = " x ".join(map(str, images.shape[1:]))
+    features, shape = FEATURES[model.config.features], images.shape[1:]
+    if not features.takes(shape) or features.width(shape) != model.spec.sizes[0]:
+        side = _side(model)
+        found = " x ".join(map(str, shape))
         raise UserError(f"{where}: expected images of {side} x {side} pixels, found {found}; try --resize")

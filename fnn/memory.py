@@ -12,6 +12,7 @@ from fnn.arrays import map_arrays
 from fnn.config import Config, optimizer_of
 from fnn.datasets import Images
 from fnn.errors import UserError
+from fnn.features import FEATURES
 from fnn.network import Params
 from fnn.training import WINDOW
 
@@ -36,7 +37,7 @@ def estimate(config: Config, images: Images) -> int:
     That is when an epoch ends: the parameters and the optimizer's state are there as they were when the run was
     resumed, before the epoch and after it; and so are the gradient and the best parameters.
     """
-    rows, features = len(images.train_images), _features(images)
+    rows, features = len(images.train_images), _features(config, images)
     vectors = 3 * (1 + slots(config)) + 2
     hidden = sum(config.hidden_size) * (config.num_layers if len(config.hidden_size) == 1 else 1)
     batch = min(config.batch_size, rows)
@@ -50,7 +51,7 @@ def estimate(config: Config, images: Images) -> int:
 
 def parameters(config: Config, images: Images) -> int:
     """Return the number of parameters; of a million equal layers, too, without making a list of them."""
-    features, classes = _features(images), len(images.class_names)
+    features, classes = _features(config, images), len(images.class_names)
     if not config.num_layers:
         return (features + 1) * classes
     first, *_, last = config.hidden_size * 2 if len(config.hidden_size) == 1 else config.hidden_size
@@ -86,5 +87,5 @@ def _kibibytes(path: Path, name: str) -> int | None:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), None)
 
 
-def _features(images: Images) -> int:
-    return int(np.prod(images.train_images.shape[1:]))
+def _features(config: Config, images: Images) -> int:
+    return FEATURES[config.features].width(images.train_images.shape[1:])

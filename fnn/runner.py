@@ -15,11 +15,11 @@ from attrs import asdict, define, evolve, frozen
 from fnn import checkpoint, figures, memory, threads
 from fnn.arrays import Array, freeze
 from fnn.config import Config
-from fnn.data import Dataset, dataset, targets
+from fnn.data import Dataset, targets
 from fnn.datacache import digest
 from fnn.datasets import Images, load
 from fnn.errors import DivergenceError, Interrupted
-from fnn.experiment import Parts, Report, best_of, observe, out_of_patience, parts_of, plan_for
+from fnn.experiment import Parts, Report, best_of, dataset_of, observe, out_of_patience, parts_of, plan_for
 from fnn.files import append_line
 from fnn.inference import show_confusion
 from fnn.metrics import evaluate
@@ -219,7 +219,7 @@ def _show_samples(images: Images, out: Outlets) -> None:
 
 def _conclude(model: Model, images: Images, reports: tuple[Report, ...], out: Outlets, used: int) -> dict[str, Any]:
     """Test the best model, once; leave the summary and the figures; say where everything is."""
-    test = dataset(images.test_images, images.test_labels, len(images.class_names), model.config.dtype)
+    test = dataset_of(model.config, images.test_images, images.test_labels, len(images.class_names))
     result = evaluate(model.spec, model.params, test)
     best, last = best_of(reports), reports[-1]
     summary = {

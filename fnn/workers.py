@@ -27,6 +27,7 @@ from fnn.experiment import Parts, observe, out_of_patience, parts_of
 from fnn.sweepfile import config_of
 from fnn.tracking import Tracker, open_run
 
+SPLIT = ("dataset", "data_dir", "validation_fraction", "seed", "dtype", "features")  # settings that parts depend on
 Event = tuple[int, str, Mapping[str, Any]]  # trial, epoch or end or error, details
 Tell = Callable[[Mapping[str, Any]], bool]  # tells of an epoch, and answers whether to go on
 
@@ -104,14 +105,14 @@ def _tracked(job: Job, config: Config) -> Iterator[Tracker]:
 
 
 def _parts(config: Config) -> Parts:
-    return _split_once(config.dataset, config.data_dir, config.validation_fraction, config.seed, config.dtype)
+    return _split_once(**{name: getattr(config, name) for name in SPLIT})
 
 
 @lru_cache(maxsize=1)
-def _split_once(dataset: str, data_dir: str, fraction: float, seed: int, dtype: str) -> Parts:
-    """Return the split images, kept from trial to trial; the arguments are all that they depend on."""
-    config = Config(dataset=dataset, data_dir=data_dir, validation_fraction=fraction, seed=seed, dtype=dtype)
-    return parts_of(config, load(dataset, Path(data_dir) if data_dir else None))
+def _split_once(**settings: Any) -> Parts:
+    """Return the split images, kept from trial to trial; the settings are all that they depend on."""
+    config = Config(**settings)
+    return parts_of(config, load(config.dataset, Path(config.data_dir) if config.data_dir else None))
 
 
 @define(eq=False)

@@ -12,6 +12,7 @@ import fnn
 PACKAGE = Path(fnn.__file__).parent
 LAYERS = """
     blas errors arrays files helpers
+    features
     activations initializers losses network schedules updates optimizers data metrics training threads
     idx datacache fetch datasets
     config recipes experiment memory

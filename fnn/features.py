@@ -1,0 +1,163 @@
+"""What a network sees of an image: features computed by fixed, hand-written rules that know no label and no statistics.
+
+``gradients`` are histograms of oriented gradients (Dalal & Triggs 2005, "Histograms of oriented gradients for human
+detection") beside the pixels. The gradient of each pixel is split between its two nearest of eight directions; what is
+split is the vector, which takes no angle:
+
+    (dx, dy) = (a - b) axis + sqrt(2) b diagonal,    a = max(|dx|, |dy|),  b = min(|dx|, |dy|)
+
+So all sums are of whole numbers, exact in any order, and turning or mirroring an image permutes its features exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import isqrt
+
+import numpy as np
+from attrs import frozen
+
+from fnn.arrays import Array, freeze, spans
+from fnn.errors import UserError
+
+BLOCK = 128  # images at a time: their planes of whole numbers fit the second-level cache or nearly so
+CELL = 4  # pixels a side of the cells that gradients are summed in
+DIRECTIONS = 8  # at 45 degrees from each other, clockwise from the right; the odd ones are the diagonals
+
+
+@frozen
+class FeatureMap:
+    """A row of FEATURES. ``fill`` writes the features of images of bytes ``(n, h, w)`` to an array ``(n, width)``."""
+
+    name: str
+    width: Callable[[tuple[int, ...]], int]  # number of features, by the shape of an image
+    fill: Callable[[Array, Array], None]
+    cell: int = 0  # images are squares whose side is a multiple of this; 0: they are of any shape
+
+    def takes(self, shape: tuple[int, ...]) -> bool:
+        """Tell whether images of a shape have these features."""
+        return not self.cell or (len(shape) == 2 and shape[0] == shape[1] > 0 and shape[0] % self.cell == 0)
+
+    def side(self, inputs: int) -> int:
+        """Return the side of the square images that have so many features, or of the next smaller ones.
+
+        >>> FEATURES["pixels"].side(784), FEATURES["gradients"].side(1464)
+        (28, 28)
+        """
+        step = self.cell or 1
+        sides = range(step, isqrt(max(inputs, 0)) + 1, step)
+        return max((side for side in sides if self.width((side, side)) <= inputs), default=step)
+
+    def extract(self, images: Array, dtype: str = "float32") -> Array:
+        """Return the features of images of bytes ``(n, h, w)``, shape ``(n, width)``, each row by its image alone.
+
+        Raises UserError for images of a shape that has no such features.
+
+        >>> FEATURES["gradients"].extract(np.zeros((2, 28, 28), np.uint8)).shape
+        (2, 1464)
+        """
+        return freeze(self.design(images, dtype)[:, :-1].copy())
+
+    def design(self, images: Array, dtype: str) -> Array:
+        """Return the features with a last column of ones, ``[x, 1]``, in a new and writable array."""
+        shape = images.shape[1:]
+        if not self.takes(shape):
+            found = " x ".join(map(str, shape)) or "none"
+            raise UserError(
+                f"--features {self.name}: expected square images whose side is a multiple of {self.cell}, found {found}"
+            )
+        out = np.empty((len(images), self.width(shape) + 1), dtype)
+        for span in spans(len(images), BLOCK):
+            self.fill(images[span], out[span, :-1])
+        out[:, -1] = 1
+        return out
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    return int(np.prod(shape))
+
+
+def _fill_pixels(images: Array, out: Array) -> None:
+    """Write the pixels as shares of the largest byte, 0 to 1."""
+    out[:] = images.reshape(out.shape)
+    out /= 255
+
+
+def _grids(side: int) -> tuple[int, int]:
+    """Return the numbers of cells a side: of the grid from the corner, and of the one shifted by half a cell."""
+    return side // CELL, side // CELL - 1
+
+
+def _width(shape: tuple[int, ...]) -> int:
+    return _size(shape) + DIRECTIONS * sum(cells**2 for cells in _grids(shape[0]))
+
+
+def _fill_gradients(images: Array, out: Array) -> None:
+    """Write the pixels, then the roots of the mean gradients by direction and cell, of one grid and of the other."""
+    pixels = _size(images.shape[1:])
+    _fill_pixels(images, out[:, :pixels])
+    halves = _summed(_half_waves(images))  # in squares of half a cell, of which both grids are made
+    lengths = np.array([1, np.sqrt(2)], out.dtype)[np.arange(DIRECTIONS) % 2, None, None, None]
+    start = pixels
+    for grid in (halves, halves[:, 1:-1, 1:-1]):
+        mean = _parts(_summed(grid)) * lengths / (255 * CELL**2)
+        rows = np.sqrt(mean, out=mean).reshape(-1, len(images))
+        out[:, start : start + len(rows)] = rows.T
+        start += len(rows)
+
+
+def _half_waves(images: Array) -> Array:
+    """Return what is positive of the central differences to the right, down, left and up, and the lesser of each two
+    neighbours between them: shape ``(8, h, w, n)``, images last, so that each operation is one over many.
+    """
+    inside = np.ascontiguousarray(images.transpose(1, 2, 0), np.int16)
+    x = np.pad(inside, ((1, 1), (1, 1), (0, 0)), "edge")  # beyond its edges an image goes on as it ends
+    out = np.empty((DIRECTIONS, *inside.shape), np.int16)
+    np.subtract(x[1:-1, 2:], x[1:-1, :-2], out=out[0])
+    np.subtract(x[2:, 1:-1], x[:-2, 1:-1], out=out[2])
+    np.negative(out[:4:2], out=out[4::2])
+    np.maximum(out[::2], 0, out=out[::2])
+    for k in range(1, DIRECTIONS, 2):
+        np.minimum(out[k - 1], out[(k + 1) % DIRECTIONS], out=out[k])
+    return out
+
+
+def _summed(planes: Array) -> Array:
+    """Return the sums over squares of two by two: ``(k, h, w, n)`` to ``(k, h / 2, w / 2, n)``."""
+    rows = planes[:, ::2] + planes[:, 1::2]
+    return rows[:, :, ::2] + rows[:, :, 1::2]
+
+
+def _parts(sums: Array) -> Array:
+    """Return sums in which each axis has given to the diagonals beside it: max(a - b, 0) = a - min(a, b)."""
+    out = sums.copy()
+    out[::2] -= sums[1::2]
+    out[::2] -= np.roll(sums[1::2], 1, axis=0)
+    return out
+
+
+def mirror(side: int) -> Array:
+    """Return the permutation that ``gradients`` undergo when an image is mirrored, left to right.
+
+    >>> x = np.arange(64, dtype=np.uint8).reshape(1, 8, 8) ** 2
+    >>> extract = FEATURES["gradients"].extract
+    >>> bool((extract(x[:, :, ::-1]) == extract(x)[:, mirror(8)]).all())
+    True
+    """
+    index = np.arange(_width((side, side)))
+    parts, start = [index[: side**2].reshape(side, side)[:, ::-1]], side**2
+    for cells in _grids(side):
+        grid = index[start : start + DIRECTIONS * cells**2].reshape(DIRECTIONS, cells, cells)
+        turned = (DIRECTIONS // 2 - np.arange(DIRECTIONS)) % DIRECTIONS
+        parts.append(grid[turned, :, ::-1])
+        start += grid.size
+    return freeze(np.concatenate([part.ravel() for part in parts]))
+
+
+FEATURES: Mapping[str, FeatureMap] = {
+    row.name: row
+    for row in (
+        FeatureMap("pixels", _size, _fill_pixels),
+        FeatureMap("gradients", _width, _fill_gradients, CELL),
+    )
+}

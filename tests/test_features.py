@@ -1,0 +1,224 @@
+"""Fixed features against a plain transcription, pixel by pixel, and the symmetries that they have exactly."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from fnn import cli, memory
+from fnn.arrays import Array, freeze, same
+from fnn.config import Config, spec_of
+from fnn.data import dataset
+from fnn.datasets import load
+from fnn.errors import UserError
+from fnn.experiment import parts_of
+from fnn.features import BLOCK, FEATURES, mirror
+from fnn.inference import classify, read_pictures
+from fnn.network import init_params
+from fnn.rundir import Model
+from fnn.workers import SPLIT
+from tests.shell import DATA
+
+GRADIENTS = FEATURES["gradients"]
+WIDTHS = {4: 16 + 8, 8: 64 + 8 * 5, 12: 144 + 8 * 13, 28: 784 + 8 * 85}
+
+
+@st.composite
+def images(draw: st.DrawFn, least: int = 1, most: int = 4) -> Array:
+    """Images of bytes with every kind of edge: noise, few levels, and blocks."""
+    side = draw(st.sampled_from(sorted(WIDTHS)))
+    n = draw(st.integers(least, most))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    noise = rng.integers(0, 256, (n, side, side), dtype=np.uint8)
+    levels = draw(st.sampled_from([1, 2, 128, 255]))
+    return freeze((noise // levels * levels).astype(np.uint8))
+
+
+def transcribed(image: Array) -> Array:
+    """Return the features of one image as the documentation says them, one pixel and one cell at a time."""
+    side = len(image)
+    values = [[int(value) for value in row] for row in image]
+
+    def at(i: int, j: int) -> int:
+        return values[min(max(i, 0), side - 1)][min(max(j, 0), side - 1)]
+
+    def histogram(top: int, left: int) -> list[float]:
+        found = [0.0] * 8
+        for i in range(top, top + 4):
+            for j in range(left, left + 4):
+                dx, dy = at(i, j + 1) - at(i, j - 1), at(i + 1, j) - at(i - 1, j)
+                a, b = max(abs(dx), abs(dy)), min(abs(dx), abs(dy))
+                axis = (0 if dx > 0 else 4) if abs(dx) > abs(dy) else (2 if dy > 0 else 6)
+                diagonal = {(1, 1): 1, (-1, 1): 3, (-1, -1): 5, (1, -1): 7}[1 if dx > 0 else -1, 1 if dy > 0 else -1]
+                found[axis] += a - b
+                found[diagonal] += 2**0.5 * b
+        return found
+
+    rows = [values[i][j] / 255 for i in range(side) for j in range(side)]
+    for first in (0, 2):
+        corners = range(first, side - 3, 4)
+        cells = [[histogram(top, left) for left in corners] for top in corners]
+        rows += [(cell[k] / 16 / 255) ** 0.5 for k in range(8) for line in cells for cell in line]
+    return np.array(rows)
+
+
+def vectors(image: Array) -> tuple[Array, Array]:
+    """Return the gradients of an image's pixels."""
+    x = np.pad(image.astype(float), 1, "edge")
+    return x[1:-1, 2:] - x[1:-1, :-2], x[2:, 1:-1] - x[:-2, 1:-1]
+
+
+@given(images())
+def test_the_features_are_those_of_a_plain_transcription(x: Array) -> None:
+    """The sums are of whole numbers and exact: what is left are a handful of roundings, each of half an epsilon."""
+    wanted = np.array([transcribed(image) for image in x])
+    for dtype in ("float64", "float32"):
+        found = GRADIENTS.extract(x, dtype)
+        assert found.dtype == dtype and found.shape == wanted.shape
+        np.testing.assert_allclose(found, wanted, rtol=4 * np.finfo(dtype).eps, atol=0)
+
+
+@given(images())
+def test_the_split_keeps_every_vector(x: Array) -> None:
+    """The squares of a grid's features, each times its direction, sum to the image's mean gradient."""
+    side = x.shape[1]
+    cells = (side // 4) ** 2
+    squares = GRADIENTS.extract(x, "float64")[:, side**2 : side**2 + 8 * cells].reshape(len(x), 8, cells) ** 2
+    turns = np.arange(8) * np.pi / 4
+    for image, weights in zip(x, squares.sum(axis=2) * 16 * 255, strict=True):
+        dx, dy = vectors(image)
+        found = weights @ np.cos(turns), weights @ np.sin(turns)
+        np.testing.assert_allclose(found, (dx.sum(), dy.sum()), rtol=0, atol=1e-12 * (1 + weights.sum()))
+
+
+@given(images())
+def test_a_mirrored_image_has_the_same_features_elsewhere(x: Array) -> None:
+    index, found = mirror(x.shape[1]), GRADIENTS.extract(x)
+    assert sorted(index) == list(range(found.shape[1]))
+    np.testing.assert_array_equal(GRADIENTS.extract(x[:, :, ::-1]), found[:, index])
+    np.testing.assert_array_equal(found[:, index][:, index], found)
+
+
+@given(images())
+def test_a_turned_image_has_the_same_features_elsewhere(x: Array) -> None:
+    one, two = (GRADIENTS.extract(each) for each in (x, np.rot90(x, axes=(1, 2))))
+    np.testing.assert_array_equal(np.sort(one, axis=1), np.sort(two, axis=1))
+
+
+@given(images(), st.sampled_from(sorted(FEATURES)))
+def test_rows_are_independent_pure_finite_and_not_negative(x: Array, name: str) -> None:
+    before = x.copy()
+    found = FEATURES[name].extract(x)
+    assert not found.flags.writeable and np.array_equal(x, before)
+    assert np.isfinite(found).all() and found.min() >= 0 and found.max() <= 2**0.25
+    for image, row in zip(x, found, strict=True):
+        assert same(FEATURES[name].extract(image[None])[0].copy(), row.copy())
+
+
+@pytest.mark.parametrize("name", sorted(FEATURES))
+def test_blocks_leave_no_trace(name: str) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (2 * BLOCK + 3, 8, 8), dtype=np.uint8)
+    found = FEATURES[name].extract(x)
+    for cut in (1, BLOCK - 1, BLOCK, BLOCK + 1):
+        parts = [FEATURES[name].extract(part) for part in (x[:cut], x[cut:])]
+        np.testing.assert_array_equal(np.concatenate(parts), found)
+
+
+@given(st.integers(0, 255), st.sampled_from(sorted(WIDTHS)))
+def test_a_constant_image_has_no_gradient(level: int, side: int) -> None:
+    found = GRADIENTS.extract(np.full((1, side, side), level, np.uint8), "float64")
+    np.testing.assert_array_equal(found[0, : side**2], level / 255)
+    assert not found[0, side**2 :].any()
+
+
+@given(images(), st.integers(1, 255))
+def test_brightness_adds_nothing_and_contrast_scales_by_its_root(x: Array, factor: int) -> None:
+    side = x.shape[1]
+    faint = x // 2 // factor
+    plain = GRADIENTS.extract(faint, "float64")[:, side**2 :]
+    brighter = GRADIENTS.extract(faint + np.uint8(128), "float64")[:, side**2 :]
+    stronger = GRADIENTS.extract(faint * np.uint8(factor), "float64")[:, side**2 :]
+    np.testing.assert_array_equal(brighter, plain)
+    np.testing.assert_allclose(stronger, np.sqrt(factor) * plain, rtol=1e-14, atol=0)
+    inverted = GRADIENTS.extract(255 - x)[:, side**2 :]  # the opposite directions
+    assert inverted.sum() == pytest.approx(GRADIENTS.extract(x)[:, side**2 :].sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(), (9,), (28, 24), (27, 27), (30, 30), (2, 2), (0, 0), (28, 28, 1)])
+def test_images_of_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(UserError, match="--features gradients: expected square images whose side is a multiple of 4"):
+        GRADIENTS.extract(np.zeros((2, *shape), np.uint8))
+
+
+@pytest.mark.parametrize("name", sorted(FEATURES))
+def test_the_side_is_that_of_the_width(name: str) -> None:
+    row = FEATURES[name]
+    for side, width in WIDTHS.items():
+        assert row.width((side, side)) == (width if name == "gradients" else side**2)
+        assert [row.side(row.width((side, side)) + more) for more in (0, 1)] == [side, side]
+    assert row.side(-1) == row.side(0) == max(row.cell, 1)
+
+
+def test_pixels_are_what_they_were() -> None:
+    x = np.random.default_rng(0).integers(0, 256, (300, 5, 7), dtype=np.uint8)
+    for dtype in ("float32", "float64"):
+        data = dataset(x, np.zeros(300, int), dtype=dtype)
+        wanted = np.ones((300, 36), dtype)
+        wanted[:, :-1] = x.reshape(300, 35).astype(dtype) / np.array(255, dtype)
+        assert same(data.design.copy(), wanted)
+
+
+def test_the_settings_that_parts_depend_on_are_in_the_key_of_a_worker() -> None:
+    """Whatever else is changed, the parts are the same."""
+    small = load("fashion_mnist", DATA)
+    given_ = Config(features="gradients", dtype="float64", seed=3, validation_fraction=0.2, data_dir=str(DATA))
+    kept = Config(**{name: getattr(given_, name) for name in SPLIT})
+    assert same(parts_of(given_, small), parts_of(kept, small))
+    assert parts_of(given_, small).train.x.shape[1] == 1464
+
+
+def test_the_memory_of_features_is_counted() -> None:
+    small = load("fashion_mnist", DATA)
+    plain, rich = (Config(features=name) for name in ("pixels", "gradients"))
+    assert memory.parameters(rich, small) - memory.parameters(plain, small) == 680 * 1024
+    assert memory.estimate(rich, small) > memory.estimate(plain, small) + 680 * 1024 * 4
+
+
+def test_a_model_takes_plain_images_and_names_the_size(tmp_path: Path) -> None:
+    config = Config(features="gradients", hidden_size=(5,))  # type: ignore[arg-type]
+    spec = spec_of(config, 1464, 10)
+    model = Model(spec, init_params(spec, 0), config, tuple("abcdefghij"))
+    picture = load("fashion_mnist", DATA).test_images[0]
+    for name, array in (("right.png", picture), ("wide.png", picture[:, :20]), ("large.png", picture.repeat(2, 0))):
+        Image.fromarray(np.ascontiguousarray(array)).save(tmp_path / name)
+    assert classify(model, read_pictures(tmp_path / "right.png", model)).shape == (1, 10)
+    assert read_pictures(tmp_path / "large.png", model, resize=True).shape == (1, 28, 28)
+    for name, found in (("wide.png", "28 x 20"), ("large.png", "56 x 28")):
+        with pytest.raises(UserError, match=f"expected images of 28 x 28 pixels, found {found}"):
+            read_pictures(tmp_path / name, model)
+
+
+def test_a_run_with_gradients_can_be_gone_on_with_evaluated_and_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, small = tmp_path / "run", load("fashion_mnist", DATA)
+    settings = ["--features", "gradients", "-sz", "32", "-e", "1", "-b", "20", "--wandb_mode", "disabled"]
+    where = ["--run_dir", str(run), "--data_dir", str(DATA)]
+    assert cli.train([*settings, *where]) == 0
+    assert "network 1464-32-32-10" in capsys.readouterr().out
+    assert cli.train(["--resume", str(run), "-e", "3"]) == 0
+    summary = json.loads((run / "summary.json").read_text())
+    best = str(run / "best.npz")
+    capsys.readouterr()
+    assert cli.evaluate([best, "--data_dir", str(DATA)]) == 0
+    assert f"loss {summary['test_loss']:.4f}, accuracy {summary['test_accuracy']:.2%}" in capsys.readouterr().out
+    assert summary["best_val_accuracy"] > 0.4
+    Image.fromarray(small.test_images[0]).save(tmp_path / "one.png")
+    assert cli.predict([best, str(tmp_path / "one.png"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["class"] in small.class_names
