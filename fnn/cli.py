@@ -80,7 +80,7 @@ def train(arguments: Sequence[str], prog: str = "train.py") -> int:
 def evaluate(arguments: Sequence[str], prog: str = "fnn evaluate") -> int:
     """Evaluate a saved model on a data set."""
     parser = Parser(prog=prog, description="Evaluate a model that a run saved.", allow_abbrev=False)
-    parser.add_argument("model", type=Path, metavar="MODEL", help="best.npz of a run")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="best.npz of a run, or an ensemble")
     parser.add_argument("--dataset", help="data set (default: the one it was trained on)")
     parser.add_argument("--data_dir", default="", help="directory of the data set's files")
     parser.add_argument("--part", choices=("test", "train"), default="test", help="which images (default: test)")
@@ -88,11 +88,12 @@ def evaluate(arguments: Sequence[str], prog: str = "fnn evaluate") -> int:
     given = parser.parse_args(arguments)
 
     from fnn import figures, inference
-    from fnn.rundir import load_model
+    from fnn.ensembles import load_members
 
-    model = load_model(given.model)
-    wanted = configure(model.config, {"dataset": given.dataset or model.config.dataset, "data_dir": given.data_dir})
-    text, figure = inference.assess(model, wanted, given.part)
+    members = load_members(given.model)
+    trained = members[0].config
+    wanted = configure(trained, {"dataset": given.dataset or trained.dataset, "data_dir": given.data_dir})
+    text, figure = inference.assess(members, wanted, given.part)
     print(text)
     path = given.figure or given.model.with_name(f"confusion-{wanted.dataset}-{given.part}.png")
     figures.save(figure, path)
@@ -103,7 +104,7 @@ def evaluate(arguments: Sequence[str], prog: str = "fnn evaluate") -> int:
 def predict(arguments: Sequence[str], prog: str = "fnn predict") -> int:
     """Classify images by a saved model."""
     parser = Parser(prog=prog, description="Classify images by a model that a run saved.", allow_abbrev=False)
-    parser.add_argument("model", type=Path, metavar="MODEL", help="best.npz of a run")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="best.npz of a run, or an ensemble")
     parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="IDX, IDX.gz, npz or image files")
     parser.add_argument("--resize", action="store_true", help="scale image files to the size that the model takes")
     parser.add_argument("--invert", action="store_true", help="for dark on light: the data are light on dark")
@@ -111,18 +112,35 @@ def predict(arguments: Sequence[str], prog: str = "fnn predict") -> int:
     given = parser.parse_args(arguments)
 
     from fnn import inference
-    from fnn.rundir import load_model
+    from fnn.ensembles import load_members
 
-    model = load_model(given.model)
-    batches = [(path, inference.read_pictures(path, model, given.resize, given.invert)) for path in given.images]
+    members = load_members(given.model)
+    batches = [(path, inference.read_pictures(path, members, given.resize, given.invert)) for path in given.images]
     for path, images in batches:
-        for index, row in enumerate(inference.classify(model, images)):
+        for index, row in enumerate(inference.classify(members, images)):
             where = str(path) if len(images) == 1 else f"{path}[{index}]"
-            ranked = sorted(zip(row.tolist(), model.class_names, strict=True), reverse=True)
+            ranked = sorted(zip(row.tolist(), members[0].class_names, strict=True), reverse=True)
             if given.json:
                 print(json.dumps({"image": where, "class": ranked[0][1], "probabilities": {n: p for p, n in ranked}}))
             else:
                 print(f"{where}: " + ", ".join(f"{name} {p:.1%}" for p, name in ranked[:3]))
+    return 0
+
+
+def ensemble(arguments: Sequence[str], prog: str = "fnn ensemble") -> int:
+    """Make one model of several, which answers by the mean of their probabilities."""
+    parser = Parser(
+        prog=prog, description="Make one model of several: the mean of their probabilities.", allow_abbrev=False
+    )
+    parser.add_argument("output", type=Path, metavar="OUT", help="file to write, for evaluate and predict")
+    parser.add_argument("models", type=Path, nargs="+", metavar="MODEL", help="best.npz of runs, or ensembles")
+    given = parser.parse_args(arguments)
+
+    from fnn.ensembles import combine
+
+    members = combine(given.output, given.models)
+    networks = ", ".join("-".join(map(str, member.spec.sizes)) for member in members)
+    print(f"{given.output}: {len(members)} networks: {networks}")
     return 0
 
 
@@ -200,6 +218,7 @@ COMMANDS: dict[str, Callable[[Sequence[str], str], int]] = {
     "train": train,
     "evaluate": evaluate,
     "predict": predict,
+    "ensemble": ensemble,
     "data": data,
     "sweep": sweep,
 }

@@ -18,20 +18,27 @@ from fnn.experiment import dataset_of
 from fnn.features import FEATURES
 from fnn.figures import confusion as confusion_figure
 from fnn.idx import read_images
-from fnn.metrics import Evaluation, confusion_matrix, evaluate, precision_and_recall
+from fnn.metrics import Evaluation, confusion_matrix, evaluate, mean_of, pooled, precision_and_recall
 from fnn.network import predict
 from fnn.rundir import Model
 
 
-def assess(model: Model, config: Config, part: str) -> tuple[str, Any]:
-    """Return loss, accuracy, per-class precision and recall as a text, and the figure of what is confused with what."""
+def assess(members: Sequence[Model], config: Config, part: str) -> tuple[str, Any]:
+    """Return loss, accuracy, per-class precision and recall as a text, and the figure of what is confused with what.
+
+    They are those of the mean of the members' probabilities.
+    """
+    model = members[0]
     images = load(config.dataset, Path(config.data_dir) if config.data_dir else None)
     pictures, labels = (
         (images.test_images, images.test_labels) if part == "test" else (images.train_images, images.train_labels)
     )
-    _check_size(pictures, model, config.dataset)
-    data = dataset_of(model.config, pictures, labels, len(model.class_names))
-    result = evaluate(model.spec, model.params, data)
+    for member in members:
+        _check_size(pictures, member, config.dataset)
+    seen = [dataset_of(member.config, pictures, labels, len(model.class_names)) for member in members]
+    data = seen[0]
+    results = [evaluate(m.spec, m.params, d) for m, d in zip(members, seen, strict=True)]
+    result = pooled(model.spec, results, data)
     confusion = confusion_matrix(data.labels, result.predictions, data.classes)
     title = f"{config.dataset}, {part}"
     head = f"{title}: {len(data):,} images, loss {result.loss:.4f}, accuracy {result.accuracy:.2%}"
@@ -57,19 +64,24 @@ def _share(value: float) -> str:
     return "-" if np.isnan(value) else f"{value:.2%}"
 
 
-def classify(model: Model, images: Array) -> Array:
-    """Return the probabilities of the classes ``(n, classes)`` of images of bytes ``(n, h, w)``."""
+def classify(members: Sequence[Model], images: Array) -> Array:
+    """Return the probabilities of the classes ``(n, classes)`` of images of bytes ``(n, h, w)``: the members' mean."""
+    return mean_of([_classify(member, images) for member in members])
+
+
+def _classify(model: Model, images: Array) -> Array:
     data = dataset_of(model.config, images, np.zeros(len(images), np.int64), len(model.class_names))
     return predict(model.spec, model.params, data.x)
 
 
-def read_pictures(path: Path, model: Model, resize: bool = False, invert: bool = False) -> Array:
-    """Return the images ``(n, h, w)`` of an IDX, IDX.gz, npz or image file; UserError if the model can't take them."""
+def read_pictures(path: Path, members: Sequence[Model], resize: bool = False, invert: bool = False) -> Array:
+    """Return the images ``(n, h, w)`` of an IDX, IDX.gz, npz or image file; UserError if a member can't take them."""
     if path.suffix.lower() in (".npz", ".gz") or path.name.endswith("ubyte") or path.suffix == ".idx":
         images = read_images(path)
     else:
-        images = _read_picture(path, _side(model) if resize else None)
-    _check_size(images, model, path)
+        images = _read_picture(path, _side(members[0]) if resize else None)
+    for member in members:
+        _check_size(images, member, path)
     return 255 - images if invert else images
 
 

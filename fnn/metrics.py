@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from attrs import frozen
 
@@ -27,8 +29,31 @@ class Evaluation:
 
 def evaluate(spec: Spec, params: Params, data: Dataset) -> Evaluation:
     """Return the results on ``data``; the loss is that of the plain labels, without smoothing."""
-    logits = logits_in_batches(spec, params, data.design)
-    losses = spec.objective.value(logits, targets(data.labels, data.classes, dtype=spec.dtype))
+    return _judged(spec, logits_in_batches(spec, params, data.design), data)
+
+
+def pooled(spec: Spec, results: Sequence[Evaluation], data: Dataset) -> Evaluation:
+    """Return the results of the mean of several predictions' probabilities; the loss is that of ``spec``.
+
+    The mean of one is that one.
+    """
+    if len(results) == 1:
+        return results[0]
+    mean = mean_of([result.probabilities for result in results])
+    return _judged(spec, np.log(np.maximum(mean, np.finfo(mean.dtype).tiny)).T, data)  # softmax(log p) = p
+
+
+def mean_of(probabilities: Sequence[Array]) -> Array:
+    """Return the mean of several arrays of probabilities ``(n, classes)``.
+
+    >>> mean_of([np.array([[1.0, 0.0]]), np.array([[0.5, 0.5]])])
+    array([[0.75, 0.25]])
+    """
+    return freeze(np.mean(probabilities, axis=0))
+
+
+def _judged(spec: Spec, logits: Array, data: Dataset) -> Evaluation:
+    losses = spec.objective.value(logits, targets(data.labels, data.classes, dtype=logits.dtype.name))
     correct = np.argmax(logits, axis=0) == data.labels
     return Evaluation(float(np.mean(losses, dtype=float)), float(np.mean(correct)), freeze(softmax(logits)).T)
 

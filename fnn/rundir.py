@@ -132,26 +132,34 @@ def best_model(path: Path, epoch: int) -> Model:
 
 def save_model(path: Path, model: Model, results: Mapping[str, Any]) -> None:
     """Save a model so that ``load_model`` needs nothing else."""
-    metadata = {
+    checkpoint.save(path, model.params, plain({**described(model), "results": dict(results)}))
+
+
+def described(model: Model) -> dict[str, Any]:
+    """Return what of a model isn't its parameters, as JSON holds it."""
+    return {
         "config": model.config.as_dict(),
         "features": model.spec.sizes[0],
         "class_names": list(model.class_names),
-        "results": dict(results),
     }
-    checkpoint.save(path, model.params, plain(metadata))
 
 
 def load_model(path: Path) -> Model:
     """Load a model that a run saved; raises CheckpointError or UserError for any other file."""
-    metadata = checkpoint.read_metadata(path)
-    names, features = metadata.get("class_names"), metadata.get("features")
-    if not isinstance(names, list) or not isinstance(features, int) or "config" not in metadata:
+    model = blank(checkpoint.read_metadata(path), path)
+    return attrs.evolve(model, params=checkpoint.load_newest(path, model.params))
+
+
+def blank(metadata: Any, path: Path) -> Model:
+    """Return the model that a file's metadata describe, with other parameters."""
+    kept = metadata if isinstance(metadata, dict) else {}
+    names, features = kept.get("class_names"), kept.get("features")
+    if not isinstance(names, list) or not isinstance(features, int) or "config" not in kept:
         raise UserError(f"{path}: expected a model (best.npz of a run), found a checkpoint of something else")
-    config = config_from(metadata["config"], path)
+    config = config_from(kept["config"], path)
     size = path.stat().st_size  # bounds what is allocated for a file from a stranger
     fits = features > 0 and names and config.num_layers < size
     spec = spec_of(config, features, len(names)) if fits else None
     if spec is None or spec.parameters > size // np.dtype(spec.dtype).itemsize:
         raise UserError(f"{path}: expected the parameters of the network it names, found fewer")
-    params = checkpoint.load_newest(path, init_params(spec, 0))
-    return Model(spec, params, config, tuple(map(str, names)))
+    return Model(spec, init_params(spec, 0), config, tuple(map(str, names)))

@@ -52,6 +52,7 @@ MORE = {
     "wandb_mode": ("offline", "offline"),
     "threads": ("2", 2),
     "dtype": ("float64", "float64"),
+    "features": ("gradients", "gradients"),
     "data_dir": ("here", "here"),
     "label_smoothing": ("0.2", 0.2),
     "decoupled_weight_decay": ("0", 0.0),

@@ -197,11 +197,11 @@ def test_a_model_takes_plain_images_and_names_the_size(tmp_path: Path) -> None:
     picture = load("fashion_mnist", DATA).test_images[0]
     for name, array in (("right.png", picture), ("wide.png", picture[:, :20]), ("large.png", picture.repeat(2, 0))):
         Image.fromarray(np.ascontiguousarray(array)).save(tmp_path / name)
-    assert classify(model, read_pictures(tmp_path / "right.png", model)).shape == (1, 10)
-    assert read_pictures(tmp_path / "large.png", model, resize=True).shape == (1, 28, 28)
+    assert classify((model,), read_pictures(tmp_path / "right.png", (model,))).shape == (1, 10)
+    assert read_pictures(tmp_path / "large.png", (model,), resize=True).shape == (1, 28, 28)
     for name, found in (("wide.png", "28 x 20"), ("large.png", "56 x 28")):
         with pytest.raises(UserError, match=f"expected images of 28 x 28 pixels, found {found}"):
-            read_pictures(tmp_path / name, model)
+            read_pictures(tmp_path / name, (model,))
 
 
 def test_a_run_with_gradients_can_be_gone_on_with_evaluated_and_asked(

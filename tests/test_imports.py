@@ -16,7 +16,7 @@ LAYERS = """
     activations initializers losses network schedules updates optimizers data metrics training threads
     idx datacache fetch datasets
     config recipes experiment memory
-    checkpoint rundir figures inference tracking signals runner
+    checkpoint rundir ensembles figures inference tracking signals runner
     sweepfile samplers trials importance workers search
     __init__ cli __main__
 """

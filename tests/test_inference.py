@@ -50,7 +50,7 @@ def written(path: Path, content: bytes) -> Path:
 
 
 def test_classifying_is_predicting_shares_of_255() -> None:
-    p = classify(MODEL, FASHION.test_images[:7])
+    p = classify((MODEL,), FASHION.test_images[:7])
     np.testing.assert_array_equal(
         p, predict(SPEC, MODEL.params, FASHION.test_images[:7].reshape(7, -1) / np.float32(255))
     )
@@ -68,11 +68,11 @@ def test_every_kind_of_file_gives_the_same_images(tmp_path: Path) -> None:
         written(tmp_path / "rgb.png", png(np.stack([PICTURE] * 3, axis=-1))),
     ]
     for path in files:
-        np.testing.assert_array_equal(read_pictures(path, MODEL), PICTURE[None])
-    np.testing.assert_array_equal(read_pictures(files[3], MODEL, invert=True), 255 - PICTURE[None])
+        np.testing.assert_array_equal(read_pictures(path, (MODEL,)), PICTURE[None])
+    np.testing.assert_array_equal(read_pictures(files[3], (MODEL,), invert=True), 255 - PICTURE[None])
     large = written(tmp_path / "large.png", png(PICTURE.repeat(3, 0).repeat(3, 1)))
-    assert read_pictures(large, MODEL, resize=True).shape == (1, 28, 28)
-    whole = read_pictures(DATA / "mnist" / "t10k-images-idx3-ubyte.gz", MODEL)
+    assert read_pictures(large, (MODEL,), resize=True).shape == (1, 28, 28)
+    whole = read_pictures(DATA / "mnist" / "t10k-images-idx3-ubyte.gz", (MODEL,))
     np.testing.assert_array_equal(whole, load("mnist", DATA).test_images)
 
 
@@ -84,7 +84,7 @@ def test_wrong_sizes_are_refused_with_both_and_a_way_out(tmp_path: Path) -> None
         (tmp_path / "x.npz", "28 x 27"),
     ):
         with pytest.raises(UserError, match=rf"expected images of 28 x 28 pixels, found {found}; try --resize"):
-            read_pictures(path, MODEL)
+            read_pictures(path, (MODEL,))
 
 
 @given(
@@ -103,7 +103,7 @@ def test_wrong_sizes_are_refused_with_both_and_a_way_out(tmp_path: Path) -> None
 def test_any_bytes_are_images_or_a_line(tmp_path_factory: pytest.TempPathFactory, name: str, content: bytes) -> None:
     path = written(tmp_path_factory.mktemp("fuzz") / name, content)
     try:
-        assert read_pictures(path, MODEL).shape[1:] == (28, 28)
+        assert read_pictures(path, (MODEL,)).shape[1:] == (28, 28)
     except UserError as error:
         assert str(path) in str(error) and "\n" not in str(error)
 
@@ -113,7 +113,7 @@ def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.gz")
     for name in ("pipe.png", "pipe.gz", "none.png", "none.gz", "."):
         with pytest.raises(UserError):
-            read_pictures(tmp_path / name, MODEL)
+            read_pictures(tmp_path / name, (MODEL,))
 
 
 def test_predicting_prints_a_line_an_image(best: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,7 +121,7 @@ def test_predicting_prints_a_line_an_image(best: Path, tmp_path: Path, capsys: p
     batch = DATA / "fashion_mnist" / "t10k-images-idx3-ubyte.gz"
     assert guarded(cli.main, ["predict", str(best), str(picture), str(batch), "--json"], "fnn") == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    expected = classify(MODEL, FASHION.test_images)
+    expected = classify((MODEL,), FASHION.test_images)
     assert len(lines) == 201 and lines[0]["image"] == str(picture) and lines[4]["image"] == f"{batch}[3]"
     assert lines[0]["probabilities"] == pytest.approx(lines[4]["probabilities"], abs=1e-6)
     for line, p in zip(lines[1:], expected, strict=True):
@@ -148,7 +148,7 @@ def test_evaluating_tells_loss_accuracy_and_each_class(
     assert guarded(cli.main, ["evaluate", str(best), "--dataset", name, "--data_dir", str(DATA)], "fnn") == 0
     head, _, _, *rows = capsys.readouterr().out.splitlines()
     images = load(name, DATA)
-    predictions = classify(MODEL, images.test_images).argmax(axis=1)
+    predictions = classify((MODEL,), images.test_images).argmax(axis=1)
     assert head.startswith(f"{name}, test: 200 images, loss ")
     assert f"accuracy {np.mean(predictions == images.test_labels):.2%}" in head
     counts = np.zeros((10, 10), int)
