@@ -21,6 +21,7 @@ from fnn.arrays import Array, freeze, spans
 from fnn.errors import UserError
 
 BLOCK = 128  # images at a time: their planes of whole numbers fit the second-level cache or nearly so
+SCALE = 3  # of the gradients' features: they are spread about as widely as the pixels then
 CELL = 4  # pixels a side of the cells that gradients are summed in
 DIRECTIONS = 8  # at 45 degrees from each other, clockwise from the right; the odd ones are the diagonals
 
@@ -101,7 +102,7 @@ def _fill_gradients(images: Array, out: Array) -> None:
     start = pixels
     for grid in (halves, halves[:, 1:-1, 1:-1]):
         mean = _parts(_summed(grid)) * lengths / (255 * CELL**2)
-        rows = np.sqrt(mean, out=mean).reshape(-1, len(images))
+        rows = SCALE * np.sqrt(mean, out=mean).reshape(-1, len(images))
         out[:, start : start + len(rows)] = rows.T
         start += len(rows)
 

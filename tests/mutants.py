@@ -26,6 +26,7 @@ TESTS = [
     "updates",
     "training",
     "helpers",
+    "features",
 ]
 #: (module, what stands there, what is planted instead); the text must stand there exactly once.
 MUTANTS = (
@@ -104,6 +105,14 @@ MUTANTS = (
     ("training", "passes[size]", "passes[plan.batch_size] if size < plan.batch_size else passes[size]"),
     ("training", "                step += 1\n", "                step = state.epoch + 1\n"),
     ("training", "state.tally if done else Tally()", "state.tally"),
+    # features
+    ("features", "np.roll(sums[1::2], 1, axis=0)", "np.roll(sums[1::2], -1, axis=0)"),
+    ("features", "np.maximum(out[::2], 0, out=out[::2])", "np.abs(out[::2], out=out[::2])"),
+    ("features", "halves[:, 1:-1, 1:-1]", "halves[:, :-2, :-2]"),
+    ("features", "np.array([1, np.sqrt(2)], out.dtype)", "np.array([1, 1], out.dtype)"),
+    ("features", '((1, 1), (1, 1), (0, 0)), "edge")', '((1, 1), (1, 1), (0, 0)))'),
+    ("features", "x[2:, 1:-1], x[:-2, 1:-1], out=out[2]", "x[:-2, 1:-1], x[2:, 1:-1], out=out[2]"),
+    ("features", "grid[turned, :, ::-1]", "grid[:, :, ::-1]"),
 )  # fmt: skip
 
 
