@@ -104,6 +104,7 @@ class Activations:
     inputs: tuple[Array, ...]  # [a; 1] of each hidden layer, (width + 1, n)
     outputs: tuple[Array, ...]  # the same memory without the row of ones: what a layer writes
     logits: Array  # (classes, n)
+    masks: tuple[Array | None, ...]  # of dropout, (width, n); with one a layer's output has memory of its own
 
 
 @frozen(eq=False)
@@ -115,11 +116,12 @@ class Cotangents:
     output: Array  # (classes, n)
 
 
-def activations(spec: Spec, n: int) -> Activations:
-    """Allocate the activations of a batch of ``n`` samples."""
+def activations(spec: Spec, n: int, masks: tuple[Array, ...] = ()) -> Activations:
+    """Allocate the activations of a batch of ``n`` samples; ``masks``, if any, multiply the hidden layers' outputs."""
     *hidden, classes = spec.sizes[1:]
     inputs = tuple(np.ones((width + 1, n), spec.dtype) for width in hidden)
-    return Activations(inputs, tuple(a[:-1] for a in inputs), np.empty((classes, n), spec.dtype))
+    outputs = tuple(map(np.empty_like, masks)) or tuple(a[:-1] for a in inputs)
+    return Activations(inputs, outputs, np.empty((classes, n), spec.dtype), masks or (None,) * len(hidden))
 
 
 def cotangents(spec: Spec, n: int) -> Cotangents:
@@ -132,12 +134,15 @@ def cotangents(spec: Spec, n: int) -> Cotangents:
 def propagate(f: Activation, maps: Sequence[Array], design: Array, to: Activations, logits: Array) -> None:
     """Write the activations ``a = f([W; b]^T [a; 1])`` layer by layer, and the last layer's ``z`` into ``logits``.
 
-    ``maps`` are the transposed matrices ``[W; b]^T``, ``design`` is the batch as ``[x; 1]``, (features + 1, n).
+    ``maps`` are the transposed matrices ``[W; b]^T``, ``design`` is the batch as ``[x; 1]``, (features + 1, n). With
+    masks of dropout ``m`` the next layer takes ``m * a`` instead.
     """
     a = design
-    for matrix, z, following in zip(maps, to.outputs, to.inputs, strict=False):
+    for matrix, z, following, mask in zip(maps, to.outputs, to.inputs, to.masks, strict=False):
         np.dot(matrix, a, out=z)
         f.apply(z)
+        if mask is not None:
+            np.multiply(z, mask, out=following[:-1])
         a = following
     np.dot(maps[-1], a, out=logits)
 
@@ -147,7 +152,7 @@ def backpropagate(
 ) -> None:
     """Turn ``to.output``, the cotangent of the logits, into the gradients of all ``[W; b]`` (Rumelhart et al. 1986).
 
-    ``dL/d[W; b] = [a; 1] delta^T`` and, a layer down, ``delta = f'(z) * W delta``.
+    ``dL/d[W; b] = [a; 1] delta^T`` and, a layer down, ``delta = f'(z) * W delta``, times the mask if there is one.
     """
     delta = to.output
     for k in range(len(weights) - 1, 0, -1):
@@ -155,6 +160,8 @@ def backpropagate(
         below = to.hidden[k - 1]
         np.dot(weights[k], delta, out=below)
         np.multiply(below, f.slope(at.outputs[k - 1], to.scratch[k - 1]), out=below)
+        if (mask := at.masks[k - 1]) is not None:
+            np.multiply(below, mask, out=below)
         delta = below
     np.dot(design, delta.T, out=gradients[0])
 
@@ -205,13 +212,16 @@ def backward(spec: Spec, params: Params, trace: Trace, delta: Array) -> Array:
     return freeze(gradient)
 
 
-def gradient_pass(spec: Spec, theta: Array, gradient: Array, n: int) -> Callable[[Array, Array, Array], None]:
+def gradient_pass(
+    spec: Spec, theta: Array, gradient: Array, n: int, masks: tuple[Array, ...] = ()
+) -> Callable[[Array, Array, Array], None]:
     """Return ``run(design, weighted, logits)``, which overwrites ``gradient`` with that of the mean loss of a batch.
 
     ``design`` is the batch as ``[x; 1]``, (features + 1, n); ``weighted`` are the targets over ``n`` and the ``logits``
     are written, both (classes, n). Memory and views are made once and serve every batch, whatever ``theta`` has become.
+    ``masks`` of dropout, one (width, n) for each hidden layer, may be overwritten between the batches.
     """
-    at, to, f, delta = activations(spec, n), cotangents(spec, n), spec.nonlinearity, spec.objective.delta
+    at, to, f, delta = activations(spec, n, masks), cotangents(spec, n), spec.nonlinearity, spec.objective.delta
     blocks, gradients = matrices(spec.sizes, theta), matrices(spec.sizes, gradient)
     maps, weights = [block.T for block in blocks], [block[:-1] for block in blocks]
 

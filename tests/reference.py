@@ -6,7 +6,7 @@ free of cancellation, so h = 1e-30 is exact to rounding (Squire & Trapp 1998).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -33,11 +33,12 @@ def layers(sizes: tuple[int, ...], theta: Array) -> list[tuple[Array, Array]]:
     return found
 
 
-def logits(spec: Spec, theta: Array, x: Array) -> Array:
+def logits(spec: Spec, theta: Array, x: Array, masks: Sequence[Array] = ()) -> Array:
+    """Return the logits; masks (n, width), if any, multiply the activations of the hidden layers."""
     *hidden, (weights, biases) = layers(spec.sizes, theta)
     a = x
-    for w, b in hidden:
-        a = F[spec.activation](a @ w + b)
+    for k, (w, b) in enumerate(hidden):
+        a = F[spec.activation](a @ w + b) * (masks[k] if masks else 1)
     return a @ weights + biases
 
 
@@ -52,9 +53,9 @@ def loss_of_logits(name: str, z: Array, t: Array) -> Array:
     return per_sample.mean()
 
 
-def loss(spec: Spec, theta: Array, x: Array, t: Array, l2: float = 0.0) -> Array:
+def loss(spec: Spec, theta: Array, x: Array, t: Array, l2: float = 0.0, masks: Sequence[Array] = ()) -> Array:
     penalty = sum((w**2).sum() for w, _ in layers(spec.sizes, theta))
-    return loss_of_logits(spec.loss, logits(spec, theta, x), t) + l2 / 2 * penalty
+    return loss_of_logits(spec.loss, logits(spec, theta, x, masks), t) + l2 / 2 * penalty
 
 
 def derivative(f: Callable[[Array], Array], theta: Array, direction: Array) -> Array:

@@ -12,7 +12,18 @@ import tests.reference as reference
 from fnn.arrays import freeze, same
 from fnn.errors import UserError
 from fnn.losses import LOSSES
-from fnn.network import Params, Spec, backward, forward, init_params, logits_in_batches, loss_and_grad, predict
+from fnn.network import (
+    Params,
+    Spec,
+    backward,
+    design_matrix,
+    forward,
+    gradient_pass,
+    init_params,
+    logits_in_batches,
+    loss_and_grad,
+    predict,
+)
 from fnn.optimizers import OPTIMIZERS, with_l2
 from fnn.updates import Signal
 from tests.strategies import Case, cases, generators, seeds, specs
@@ -42,6 +53,26 @@ def test_a_random_projection_is_the_complex_step_derivative(case: Case, rng: np.
     expected = reference.derivative(f, case.params.theta, v)
     g = gradient(case)
     assert abs(g @ v - expected) <= 1e-12 * max(1e-3, float(np.abs(g) @ np.abs(v)))
+
+
+@given(cases(max_depth=3, max_width=6, max_batch=8), generators())
+def test_with_dropout_the_gradient_is_the_complex_step_derivative_given_the_masks(
+    case: Case, rng: np.random.Generator
+) -> None:
+    """The masks are read at each batch, so new ones may be written between two."""
+    spec, n = case.spec, len(case.x)
+    masks = tuple(np.empty((width, n)) for width in spec.sizes[1:-1])
+    found, z = np.empty_like(case.params.theta), np.empty((spec.sizes[-1], n))
+    run = gradient_pass(spec, case.params.theta, found, n, masks)
+    design = design_matrix(case.x, spec.dtype).T
+    for _ in range(2):
+        for mask in masks:
+            mask[:] = rng.choice([0, 1, 1.6], mask.shape)
+        plain = [mask.T.copy() for mask in masks]
+        run(design, case.targets.T / n, z)
+        f = lambda theta: reference.loss(spec, theta, case.x, case.targets, masks=plain)  # noqa: B023, E731
+        assert close(z.T, reference.logits(spec, case.params.theta, case.x, plain))
+        assert close(found, reference.gradient(f, case.params.theta))
 
 
 @given(cases(), generators())
