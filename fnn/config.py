@@ -14,6 +14,7 @@ from attrs import frozen
 from toolz import pipe
 
 from fnn.activations import ACTIVATIONS
+from fnn.augment import Augmentation, check
 from fnn.datasets import OFFICIAL
 from fnn.errors import UserError
 from fnn.features import FEATURES
@@ -78,6 +79,14 @@ def _widths(value: Any) -> tuple[int, ...]:
     return tuple(map(whole(1).parse, words))
 
 
+def _yes_or_no(value: Any) -> str:
+    word = str(value).lower()  # YAML makes a boolean of a plain yes
+    if word not in ("yes", "true", "1", "no", "false", "0"):
+        raise ValueError
+    return "yes" if word in ("yes", "true", "1") else "no"
+
+
+YES_OR_NO = Kind("yes or no", _yes_or_no, metavar="{no,yes}")
 POSITIVE = real("a number above 0", lambda x: x > 0)
 NOT_NEGATIVE = real("a number of at least 0", lambda x: x >= 0)
 SHARE = real("a number of at least 0 and below 1", lambda x: 0 <= x < 1)
@@ -134,6 +143,29 @@ class Config:
     epochs: int = option(25, "-e", whole(1), "training", "passes over the training images")
     batch_size: int = option(256, "-b", whole(1), "training", "images in a step")
     label_smoothing: float = option(0.1, "", SHARE, "training", "share of each label spread over all classes")
+    dropout: float = option(
+        0.0, "", SHARE, "training", "share of the hidden units dropped in a step, to the nearest 1/256"
+    )
+    input_dropout: float = option(
+        0.0, "", SHARE, "training", "share of the pixels dropped in a step, to the nearest 1/256"
+    )
+    input_noise: float = option(
+        0.0, "", NOT_NEGATIVE, "training", "standard deviation of the noise added to pixels, which are from 0 to 1"
+    )
+    flip: str = option("no", "", YES_OR_NO, "training", "flip half of the images of a step from left to right")
+    shift: int = option(0, "", whole(0), "training", "shift images at random, by up to so many pixels along each axis")
+    rotation: float = option(0.0, "", NOT_NEGATIVE, "training", "turn images at random, by up to so many degrees")
+    scaling: float = option(0.0, "", SHARE, "training", "change the images' size at random, by up to this share")
+    elastic: float = option(
+        0.0,
+        "",
+        NOT_NEGATIVE,
+        "training",
+        "distort images by smooth random fields of so many pixels (root mean square)",
+    )
+    mixup: float = option(
+        0.0, "", NOT_NEGATIVE, "training", "mix pairs of images and their labels by shares from Beta(mixup, mixup)"
+    )
     patience: int = option(
         0, "", whole(0), "training", "stop after this many epochs without a better validation accuracy; 0: never"
     )
@@ -230,6 +262,14 @@ def optimizer_of(config: Config, total_steps: int) -> Optimizer:
     )
 
 
+def augmentation_of(config: Config, features: int) -> Augmentation:
+    """Return how training changes its batches; UserError where images of so many pixels can't be changed so."""
+    settings = {field.name: getattr(config, field.name) for field in attrs.fields(Augmentation)}
+    augmentation = Augmentation(**settings | {"flip": config.flip == "yes"})
+    check(augmentation, features)
+    return augmentation
+
+
 def plan_of(config: Config, features: int, classes: int, n: int) -> Plan:
     """Return the plan of training on ``n`` samples that a configuration asks for."""
     steps = config.epochs * -(-n // config.batch_size)
@@ -242,6 +282,8 @@ def plan_of(config: Config, features: int, classes: int, n: int) -> Plan:
         config.label_smoothing,
         config.seed,
         1 if config.threads == "auto" else int(config.threads),
+        augmentation_of(config, features),
+        config.dropout,
     )
 
 

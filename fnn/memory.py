@@ -44,7 +44,7 @@ def estimate(config: Config, images: Images) -> int:
     values = (
         parameters(config, images) * vectors
         + (rows + max(WINDOW, batch)) * (features + 1)
-        + max(3 * batch, VALIDATION_ROWS) * hidden
+        + max((5 if config.dropout else 3) * batch, VALIDATION_ROWS) * hidden
     )
     return values * np.dtype(config.dtype).itemsize
 

@@ -10,7 +10,8 @@ from attrs import frozen
 from toolz import accumulate
 
 from fnn import blas
-from fnn.arrays import Array, freeze, freeze_all, thaw
+from fnn.arrays import Array, freeze, freeze_all, rng, thaw
+from fnn.augment import NOTHING, Augmentation, draw_masks, transform_of
 from fnn.data import Dataset, epoch_order, targets
 from fnn.errors import DivergenceError
 from fnn.helpers import at_once
@@ -32,6 +33,8 @@ class Plan:
     label_smoothing: float = 0.0
     seed: int = 0
     threads: int = 1  # that share a large update; the BLAS has its own
+    augmentation: Augmentation = NOTHING
+    dropout: float = 0.0  # share of the hidden units dropped in each step
 
     def steps_per_epoch(self, n: int) -> int:
         """Steps in which ``n`` samples are visited once, a short last batch included."""
@@ -99,7 +102,9 @@ def run_epoch(plan: Plan, data: Dataset, state: TrainState, steps: int | None = 
         plan.optimizer, spec.sizes, theta, gradient, memory, BLOCK * parts, parts, at_once if parts > 1 else in_turn
     )
     windows = tuple(_windows(plan, n, done, end))
-    passes = {b: gradient_pass(spec, theta, gradient, b) for _, b, _ in windows}
+    masks = {b: _masks(plan, b) for _, b, _ in windows}
+    passes = {b: gradient_pass(spec, theta, gradient, b, masks[b]) for _, b, _ in windows}
+    change = transform_of(plan.augmentation, spec.sizes[0], plan.seed)
     tally, step = state.tally if done else Tally(), state.step
 
     gathered = np.empty((max(WINDOW, size), data.design.shape[1]), spec.dtype)
@@ -111,9 +116,15 @@ def run_epoch(plan: Plan, data: Dataset, state: TrainState, steps: int | None = 
             x = np.take(data.design, rows, axis=0, out=gathered[: len(rows)], mode="clip")
             designs, labels = x.reshape(count, size, -1).transpose(0, 2, 1), data.labels[rows]
             wanted = targets(labels.reshape(count, size), data.classes, plan.label_smoothing, spec.dtype)
-            weighted, logits, gradient_of = wanted / size, np.empty_like(wanted), passes[size]
+            if change:
+                wanted = np.array(wanted)
+                for k in range(count):
+                    change(step + k + 1, x[k * size : (k + 1) * size, :-1], wanted[k])
+            weighted, logits, gradient_of, drops = wanted / size, np.empty_like(wanted), passes[size], masks[size]
             for k in range(count):
                 step += 1
+                if drops:
+                    draw_masks(plan.dropout, rng(plan.seed, "dropout", step), drops)
                 gradient_of(designs[k], weighted[k], logits[k])
                 loss = _mean_loss(spec, logits[k], wanted[k]) if plan.optimizer.uses_loss else nan
                 memory = update(Signal(gradient, plan.learning_rate, step, loss), memory)
@@ -121,6 +132,12 @@ def run_epoch(plan: Plan, data: Dataset, state: TrainState, steps: int | None = 
 
     params = Params(spec.sizes, freeze(theta))
     return TrainState(params, freeze_all(memory), step, state.epoch + (end == total), tally)
+
+
+def _masks(plan: Plan, n: int) -> tuple[Array, ...]:
+    """Allocate the masks of dropout, one for each hidden layer and overwritten at each step; none without dropout."""
+    hidden = plan.spec.sizes[1:-1] if plan.dropout else ()
+    return tuple(np.empty((width, n), plan.spec.dtype) for width in hidden)
 
 
 def _windows(plan: Plan, n: int, first: int, end: int) -> Iterator[tuple[int, int, int]]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fnn.augment import NOTHING, Augmentation
 from fnn.config import FIELDS, OUTSIDE, Config, configure, name_of, optimizer_of, plan_of, spec_of
 from fnn.errors import UserError
 from fnn.network import Params
@@ -26,6 +27,15 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "epochs": (0, -1, "1.5", "", None),
     "batch_size": (0, "x"),
     "label_smoothing": (-0.1, 1, "nan"),
+    "dropout": (-0.1, 1, "x"),
+    "input_dropout": (-0.1, 1, None),
+    "input_noise": (-1, "nan"),
+    "flip": ("maybe", "", 2, None),
+    "shift": (-1, 1.5, "x"),
+    "rotation": (-1, "inf"),
+    "scaling": (-0.1, 1),
+    "elastic": (-1, "nan"),
+    "mixup": (-1, "inf"),
     "patience": (-1,),
     "seed": (-1, "x"),
     "optimizer": ("adamw",),
@@ -115,6 +125,21 @@ def test_an_optimizer_gets_its_settings_by_their_names(name: str) -> None:
     assert {key for key, value in settings.items() if after(**{key: value}) != after()} == uses
     for wrapper in ({"weight_decay": 0.5}, {"clip_norm": 0.1}):
         assert after(**wrapper) != after() or (name, *wrapper) == ("sgd",)
+
+
+def test_training_gets_the_changes_of_its_batches_by_their_names() -> None:
+    assert plan_of(Config(), 784, 10, 10).augmentation == NOTHING and plan_of(Config(), 784, 10, 10).dropout == 0
+    settings = {"shift": 1, "rotation": 2.0, "scaling": 0.3, "elastic": 0.4, "mixup": 0.5}
+    settings |= {"input_noise": 0.6, "input_dropout": 0.7}
+    plan = plan_of(configure(Config(), settings | {"flip": "yes", "dropout": 0.8}), 784, 10, 10)
+    assert plan.augmentation == Augmentation(flip=True, **settings) and plan.dropout == 0.8  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="--shift: expected images as wide as they are high, found 783 pixels"):
+        plan_of(Config(shift=1), 783, 10, 10)
+
+
+@pytest.mark.parametrize("value", ["yes", "no", True, False, 1, 0, "True", "false", "1"])  # as flags, YAML or wandb say
+def test_yes_and_no_may_be_said_in_other_words(value: Any) -> None:
+    assert Config(flip=value).flip == ("yes" if value in ("yes", True, 1, "True", "1") else "no")
 
 
 def test_the_schedule_spans_all_steps_the_short_ones_included() -> None:

@@ -11,16 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fnn.activations import ACTIVATIONS
-from fnn.arrays import map_arrays, same
+from fnn.arrays import freeze, map_arrays, rng, same
+from fnn.augment import Augmentation, draw_masks, dropped_of_256, fill_mask, transform_of
 from fnn.data import Dataset, dataset, epoch_order, targets
-from fnn.errors import DivergenceError
+from fnn.errors import DivergenceError, UserError
 from fnn.losses import LOSSES
-from fnn.network import Spec, loss_and_grad
+from fnn.network import Params, Spec, design_matrix, forward, gradient_pass, loss_and_grad
 from fnn.optimizers import OPTIMIZERS, with_clipping, with_decoupled_decay, with_l2, with_schedule
 from fnn.schedules import warmup_cosine
 from fnn.training import Plan, TrainState, initial_state, run_epoch, train
 from fnn.updates import Optimizer, Signal
 
+#: Everything that changes batches at random.
+CHANGED = {"augmentation": Augmentation(True, 1, 10, 0.1, 1.0, 0.3, 0.1, 0.1), "dropout": 0.2}
 EVERY_OPTIMIZER = pytest.mark.parametrize("name", OPTIMIZERS)
 
 
@@ -86,6 +89,71 @@ def test_an_epoch_in_pieces_is_bitwise_the_epoch_in_one(name: str, batch: int, d
         assert same(pieces[-1], whole[-1])
         middle = pieces[len(pieces) // 2]
         assert same(list(train(the, data, 2, middle, steps=3))[-1], whole[-1])
+
+
+@pytest.mark.parametrize("batch", [1, 7, 40, 64])
+def test_a_changed_epoch_is_the_literal_loop_too(batch: int) -> None:
+    """Batch t of the run is changed by numbers of (seed, t), so are the masks of its units; the tally counts these."""
+    data, the = blobs(40), plan(OPTIMIZERS["sgd"](), batch, **CHANGED)
+    change = transform_of(the.augmentation, 16, the.seed)
+    theta = np.array(initial_state(the).params.theta)
+    step, total, correct = 0, 0.0, 0
+    for epoch in range(2):
+        total, correct, order = 0.0, 0, epoch_order(40, the.seed, epoch)
+        for start in range(0, 40, batch):
+            rows = order[start : start + batch]
+            step, n = step + 1, len(rows)
+            x, wanted = np.array(data.x[rows]), np.array(targets(data.labels[rows], 3, 0.1, "float64"))
+            change(step, x, wanted)  # type: ignore[misc]
+            masks = tuple(np.empty((width, n)) for width in (6, 5))
+            draw_masks(0.2, rng(the.seed, "dropout", step), masks)
+            gradient, z = np.empty_like(theta), np.empty((3, n))
+            gradient_pass(the.spec, theta, gradient, n, masks)(design_matrix(x, "float64").T, wanted / n, z)
+            total += the.spec.objective.value(z, wanted).sum()
+            correct += int((z.argmax(axis=0) == data.labels[rows]).sum())
+            theta -= 0.01 * gradient
+    done = list(train(the, data, 2))[-1]
+    np.testing.assert_allclose(done.params.theta, theta, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(done.tally.loss, total, rtol=1e-10)
+    assert (done.tally.correct, done.tally.samples) == (correct, 40)
+
+
+@pytest.mark.parametrize("batch", [3, 8, 300])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_a_changed_epoch_in_pieces_is_bitwise_the_one_in_one(name: str, batch: int, dtype: str) -> None:
+    data, the = blobs(100, dtype), plan(wrapped(name), batch, dtype, **CHANGED)
+    design = data.design.copy()
+    whole = list(train(the, data, 2))
+    for steps in (1, 2, 5):
+        pieces = list(train(the, data, 2, steps=steps))
+        assert same(pieces[-1], whole[-1])
+        assert same(list(train(the, data, 2, pieces[len(pieces) // 2], steps=3))[-1], whole[-1])
+    assert (design == data.design).all() and not data.design.flags.writeable
+
+
+def test_what_needs_square_images_is_refused_before_a_step_is_made() -> None:
+    data = dataset(np.zeros((4, 15), np.uint8), np.arange(4) % 3, 3, "float64")
+    the = evolve(plan(OPTIMIZERS["sgd"](), **CHANGED), spec=Spec((15, 3), dtype="float64"))
+    with pytest.raises(UserError, match="--flip: expected images as wide as they are high, found 15 pixels"):
+        run_epoch(the, data, initial_state(the))
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.1, 0.9))
+def test_dropout_leaves_the_mean_of_what_a_linear_network_sees(seed: int, rate: float) -> None:
+    """The mean over 256 masks that take every value of a byte once, for each unit, is the plain network's logits."""
+    random = np.random.default_rng(seed)
+    spec = Spec((4, 6, 3), "identity", dtype="float64")
+    theta, x = random.normal(size=spec.parameters), random.normal(size=(1, 4))
+    mask, z = np.empty((6, 1)), np.empty((3, 1))
+    run = gradient_pass(spec, theta, np.empty_like(theta), 1, (mask,))
+    values, total = random.permuted(np.tile(np.arange(256, dtype=np.uint8), (6, 1)), axis=1), np.zeros((3, 1))
+    for column in values.T:
+        fill_mask(column, dropped_of_256(rate), mask)
+        run(design_matrix(x, "float64").T, np.zeros((3, 1)), z)
+        total += z
+    expected = forward(spec, Params(spec.sizes, freeze(theta)), x).logits.T
+    np.testing.assert_allclose(total / 256, expected, rtol=1e-12, atol=1e-12)
 
 
 @given(st.integers(1, 60), st.integers(1, 70), st.integers(1, 20), st.integers(1, 3))
