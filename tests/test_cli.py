@@ -129,7 +129,7 @@ def test_a_wrong_value_is_one_line(capsys: pytest.CaptureFixture[str], name: str
         (["-sz"], "-sz/--hidden_size: expected at least one argument"),
         (["--epoch", "3"], "unrecognized arguments: --epoch 3"),
         (["surplus\nline"], "unrecognized arguments: surplus line"),
-        (["--preset", "best"], "--preset: expected one of default, assignment, found 'best'"),
+        (["--preset", "best"], "--preset: expected one of default, assignment, features-quick, found 'best'"),
         (["--preset", "default", "--resume", "x"], "--preset: expected none with --resume, found 'default'"),
         (["--resume", "/no/where"], "found no readable config.json in /no/where"),
         (["-nhl", "3", "-sz", "4", "5"], "--hidden_size: expected one width or 3 (--num_layers), found 2"),
@@ -145,7 +145,7 @@ def test_a_mistake_names_the_option(capsys: pytest.CaptureFixture[str], argument
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "expected a command, one of train, evaluate, predict, data"),
+        ([], "expected a command, one of train, evaluate, predict, ensemble, data"),
         (["sing"], "found 'sing'"),
         (["evaluate"], "the following arguments are required: MODEL"),
         (["evaluate", "m", "--part", "middle"], "--part: invalid choice: 'middle'"),
