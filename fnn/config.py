@@ -25,6 +25,8 @@ from fnn.optimizers import OPTIMIZERS, with_clipping, with_decoupled_decay, with
 from fnn.schedules import SCHEDULES
 from fnn.training import Plan
 from fnn.updates import Optimizer
+from fnn.views import VIEWS
+from fnn.views import check as check_views
 
 
 @frozen
@@ -166,6 +168,9 @@ class Config:
     mixup: float = option(
         0.0, "", NOT_NEGATIVE, "training", "mix pairs of images and their labels by shares from Beta(mixup, mixup)"
     )
+    views: str = option(
+        "none", "", one_of(VIEWS), "training", "views of an image to average the probabilities of, at the test only"
+    )
     patience: int = option(
         0, "", whole(0), "training", "stop after this many epochs without a better validation accuracy; 0: never"
     )
@@ -267,6 +272,7 @@ def augmentation_of(config: Config, features: int) -> Augmentation:
     settings = {field.name: getattr(config, field.name) for field in attrs.fields(Augmentation)}
     augmentation = Augmentation(**settings | {"flip": config.flip == "yes"})
     check(augmentation, features)
+    check_views(config.views, features)
     return augmentation
 
 

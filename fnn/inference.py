@@ -19,8 +19,8 @@ from fnn.features import FEATURES
 from fnn.figures import confusion as confusion_figure
 from fnn.idx import read_images
 from fnn.metrics import Evaluation, confusion_matrix, evaluate, mean_of, pooled, precision_and_recall
-from fnn.network import predict
 from fnn.rundir import Model
+from fnn.views import predict_views
 
 
 def assess(members: Sequence[Model], config: Config, part: str) -> tuple[str, Any]:
@@ -37,7 +37,7 @@ def assess(members: Sequence[Model], config: Config, part: str) -> tuple[str, An
         _check_size(pictures, member, config.dataset)
     seen = [dataset_of(member.config, pictures, labels, len(model.class_names)) for member in members]
     data = seen[0]
-    results = [evaluate(m.spec, m.params, d) for m, d in zip(members, seen, strict=True)]
+    results = [evaluate(m.spec, m.params, d, m.config.views) for m, d in zip(members, seen, strict=True)]
     result = pooled(model.spec, results, data)
     confusion = confusion_matrix(data.labels, result.predictions, data.classes)
     title = f"{config.dataset}, {part}"
@@ -71,7 +71,7 @@ def classify(members: Sequence[Model], images: Array) -> Array:
 
 def _classify(model: Model, images: Array) -> Array:
     data = dataset_of(model.config, images, np.zeros(len(images), np.int64), len(model.class_names))
-    return predict(model.spec, model.params, data.x)
+    return predict_views(model.spec, model.params, data.x, model.config.views)
 
 
 def read_pictures(path: Path, members: Sequence[Model], resize: bool = False, invert: bool = False) -> Array:

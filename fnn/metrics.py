@@ -11,6 +11,7 @@ from fnn.arrays import Array, freeze
 from fnn.data import Dataset, targets
 from fnn.losses import softmax
 from fnn.network import Params, Spec, logits_in_batches
+from fnn.views import predict_views
 
 
 @frozen(eq=False)
@@ -27,9 +28,14 @@ class Evaluation:
         return np.argmax(self.probabilities, axis=1)
 
 
-def evaluate(spec: Spec, params: Params, data: Dataset) -> Evaluation:
-    """Return the results on ``data``; the loss is that of the plain labels, without smoothing."""
-    return _judged(spec, logits_in_batches(spec, params, data.design), data)
+def evaluate(spec: Spec, params: Params, data: Dataset, views: str = "none") -> Evaluation:
+    """Return the results on ``data``; the loss is that of the plain labels, without smoothing.
+
+    With ``views``, a choice in ``fnn.views``, they are those of the probabilities averaged over the views.
+    """
+    if views == "none":
+        return _judged(spec, logits_in_batches(spec, params, data.design), data)
+    return _judged(spec, _logits_of(predict_views(spec, params, data.x, views)), data)
 
 
 def pooled(spec: Spec, results: Sequence[Evaluation], data: Dataset) -> Evaluation:
@@ -39,8 +45,7 @@ def pooled(spec: Spec, results: Sequence[Evaluation], data: Dataset) -> Evaluati
     """
     if len(results) == 1:
         return results[0]
-    mean = mean_of([result.probabilities for result in results])
-    return _judged(spec, np.log(np.maximum(mean, np.finfo(mean.dtype).tiny)).T, data)  # softmax(log p) = p
+    return _judged(spec, _logits_of(mean_of([result.probabilities for result in results])), data)
 
 
 def mean_of(probabilities: Sequence[Array]) -> Array:
@@ -56,6 +61,11 @@ def _judged(spec: Spec, logits: Array, data: Dataset) -> Evaluation:
     losses = spec.objective.value(logits, targets(data.labels, data.classes, dtype=logits.dtype.name))
     correct = np.argmax(logits, axis=0) == data.labels
     return Evaluation(float(np.mean(losses, dtype=float)), float(np.mean(correct)), freeze(softmax(logits)).T)
+
+
+def _logits_of(probabilities: Array) -> Array:
+    """Return logits ``(classes, n)`` of which the softmax are the probabilities: their logarithms."""
+    return np.log(np.maximum(probabilities, np.finfo(probabilities.dtype).tiny)).T
 
 
 def confusion_matrix(labels: Array, predictions: Array, classes: int) -> Array:

@@ -220,7 +220,7 @@ def _show_samples(images: Images, out: Outlets) -> None:
 def _conclude(model: Model, images: Images, reports: tuple[Report, ...], out: Outlets, used: int) -> dict[str, Any]:
     """Test the best model, once; leave the summary and the figures; say where everything is."""
     test = dataset_of(model.config, images.test_images, images.test_labels, len(images.class_names))
-    result = evaluate(model.spec, model.params, test)
+    result = evaluate(model.spec, model.params, test, model.config.views)
     best, last = best_of(reports), reports[-1]
     summary = {
         "name": out.directory.name,

@@ -62,6 +62,7 @@ MORE = {
     "scaling": ("0.1", 0.1),
     "elastic": ("0.5", 0.5),
     "mixup": ("0.2", 0.2),
+    "views": ("flip", "flip"),
     "data_dir": ("here", "here"),
     "label_smoothing": ("0.2", 0.2),
     "decoupled_weight_decay": ("0", 0.0),

@@ -36,6 +36,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "scaling": (-0.1, 1),
     "elastic": (-1, "nan"),
     "mixup": (-1, "inf"),
+    "views": ("all", None),
     "patience": (-1,),
     "seed": (-1, "x"),
     "optimizer": ("adamw",),

@@ -13,7 +13,7 @@ PACKAGE = Path(fnn.__file__).parent
 LAYERS = """
     blas errors arrays files helpers
     features
-    activations initializers losses network schedules updates optimizers data metrics augment training threads
+    activations initializers losses network schedules updates optimizers data augment views metrics training threads
     idx datacache fetch datasets
     config recipes experiment memory
     checkpoint rundir ensembles figures inference tracking signals runner
