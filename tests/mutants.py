@@ -25,6 +25,7 @@ TESTS = [
     "optimizers",
     "updates",
     "augment",
+    "views",
     "training",
     "helpers",
     "features",
@@ -145,6 +146,11 @@ MUTANTS = (
     ("augment", "noise *= most.input_noise", "noise *= most.input_noise**2"),
     ("augment", 'rng(seed, "mixup", step)', 'rng(seed, "mixup")'),
     ("augment", 'rng(seed, "warp", step)', 'rng(step, "warp")'),
+    # views
+    ("views", "sum(seen) / len(VIEWS[views])", "sum(seen)"),
+    ("views", "images[:, :, ::-1]", "images[:, ::-1]"),
+    ("views", "((-1, 0), (1, 0), (0, -1), (0, 1))", "((-1, 0), (1, 0), (0, -1), (0, 0))"),
+    ("metrics", "return np.log(np.maximum(probabilities, np.finfo(spec.dtype).tiny))", "return probabilities"),
 )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -19,7 +20,7 @@ from fnn.config import Config, spec_of
 from fnn.datasets import load
 from fnn.errors import UserError
 from fnn.idx import idx_header
-from fnn.inference import classify, read_pictures
+from fnn.inference import assess, classify, read_pictures
 from fnn.metrics import precision_and_recall
 from fnn.network import init_params, predict
 from fnn.rundir import Model, load_model, save_model
@@ -54,6 +55,14 @@ def test_classifying_is_predicting_shares_of_255() -> None:
     np.testing.assert_array_equal(
         p, predict(SPEC, MODEL.params, FASHION.test_images[:7].reshape(7, -1) / np.float32(255))
     )
+
+
+def test_a_model_takes_the_views_it_was_configured_with() -> None:
+    images, model = FASHION.test_images[:7], evolve(MODEL, config=evolve(CONFIG, views="flip"))
+    each = [classify(MODEL, pictures) for pictures in (images, images[:, :, ::-1])]
+    np.testing.assert_allclose(classify(model, images), np.mean(each, axis=0), rtol=1e-6)
+    heads = [assess(model, evolve(CONFIG, views=views, data_dir=str(DATA)), "test")[0] for views in ("none", "flip")]
+    assert heads[0] != heads[1]
 
 
 def test_every_kind_of_file_gives_the_same_images(tmp_path: Path) -> None:

@@ -103,6 +103,18 @@ def test_everything_a_run_leaves_is_there_and_right(config: Config) -> None:
 
 
 @pytest.mark.usefixtures("no_figures")
+def test_the_test_averages_over_views_and_the_validation_does_not(config: Config) -> None:
+    plain = run(config, say=quiet)
+    seen = run(evolve(config, views="both", run_dir=f"{config.run_dir}-both"), say=quiet)
+    assert seen["best_val_loss"] == plain["best_val_loss"]
+    best = load_model(Path(config.run_dir) / "best.npz")
+    with limited(1):
+        test = evaluate(best.spec, best.params, dataset(IMAGES.test_images, IMAGES.test_labels), "both")
+    assert (seen["test_accuracy"], seen["test_loss"]) == (test.accuracy, test.loss)
+    assert seen["test_loss"] != plain["test_loss"]
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_the_test_images_are_looked_at_once_at_the_end(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
     monkeypatch.setattr(runner, "load", lambda *_: evolve(IMAGES, test_images=255 - IMAGES.test_images))
