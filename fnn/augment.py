@@ -1,6 +1,7 @@
-"""Random changes of a training batch, each drawn by (seed, purpose, step) alone: images moved and warped, mixed, noise.
+"""Random changes of a training batch, drawn by (seed, purpose, step) alone: of its images, its targets and its units.
 
-The kernels are pure: they take the numbers that were drawn. ``transform_of`` draws them and writes into the batch.
+The kernels are pure: they take the numbers that were drawn. ``transform_of`` draws them and writes into the batch;
+``draw_masks`` draws those of dropout.
 """
 
 from __future__ import annotations
