@@ -30,7 +30,7 @@ ASSIGNMENT = Config(
     wandb_project="myprojectname",
 )
 
-#: Oriented gradients beside the pixels: two more points of a hundred, by what the network sees.
+#: Oriented gradients beside the pixels: what the network sees brings more than what it is.
 FEATURES_QUICK = Config(
     features="gradients",
     epochs=15,

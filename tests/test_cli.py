@@ -43,6 +43,7 @@ TABLE = [
     *(("-a --activation", "activation", name, name) for name in ("identity", "sigmoid", "tanh")),
 ]
 MORE = {
+    "features": ("gradients", "gradients"),
     "checkpoint_every": ("2.5", 2.5),
     "seed": ("7", 7),
     "validation_fraction": ("0.2", 0.2),

@@ -18,6 +18,7 @@ from fnn.updates import Signal
 WRONG: dict[str, tuple[Any, ...]] = {
     "dataset": ("cifar", "", 1, None),
     "validation_fraction": (0, 1, -0.1, "nan", "x", None),
+    "features": ("hog", "", None),
     "num_layers": (-1, 1.5, "x", None, float("inf")),
     "hidden_size": (0, -3, "x", "", (), (4, 0), "4 x", None, 1.5),
     "activation": ("relu", None),

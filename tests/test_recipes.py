@@ -34,3 +34,10 @@ def test_the_assignment_preset_is_its_table_and_nothing_the_table_lacks_is_on() 
 
 def test_the_default_preset_is_the_record_without_changes() -> None:
     assert PRESETS["default"] == Config()
+
+
+def test_the_quick_recipe_for_features_differs_in_what_the_network_sees_and_in_size() -> None:
+    quick, plain = PRESETS["features-quick"].as_dict(), Config().as_dict()
+    changed = {name for name in plain if quick[name] != plain[name]}
+    assert quick["features"] == "gradients"
+    assert changed == {"features", "hidden_size", "epochs", "decoupled_weight_decay"}
