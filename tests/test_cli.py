@@ -53,7 +53,6 @@ MORE = {
     "wandb_mode": ("offline", "offline"),
     "threads": ("2", 2),
     "dtype": ("float64", "float64"),
-    "features": ("gradients", "gradients"),
     "dropout": ("0.2", 0.2),
     "input_dropout": ("0.2", 0.2),
     "input_noise": ("0.3", 0.3),
