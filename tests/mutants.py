@@ -28,6 +28,7 @@ TESTS = [
     "views",
     "training",
     "helpers",
+    "ensembles",
     "features",
 ]
 #: (module, what stands there, what is planted instead); the text must stand there exactly once.
@@ -150,7 +151,8 @@ MUTANTS = (
     ("views", "sum(seen) / len(VIEWS[views])", "sum(seen)"),
     ("views", "images[:, :, ::-1]", "images[:, ::-1]"),
     ("views", "((-1, 0), (1, 0), (0, -1), (0, 1))", "((-1, 0), (1, 0), (0, -1), (0, 0))"),
-    ("metrics", "return np.log(np.maximum(probabilities, np.finfo(spec.dtype).tiny))", "return probabilities"),
+    ("metrics", "np.log(np.maximum(probabilities, np.finfo(probabilities.dtype).tiny)).T", "probabilities.T"),
+    ("metrics", "freeze(np.mean(probabilities, axis=0))", "freeze(np.max(probabilities, axis=0))"),
 )  # fmt: skip
 
 
