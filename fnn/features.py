@@ -113,7 +113,7 @@ def _half_waves(images: Array) -> Array:
     """
     inside = np.ascontiguousarray(images.transpose(1, 2, 0), np.int16)
     x = np.pad(inside, ((1, 1), (1, 1), (0, 0)), "edge")  # beyond its edges an image goes on as it ends
-    out = np.empty((DIRECTIONS, *inside.shape), np.int16)
+    out = np.empty((DIRECTIONS, *inside.shape), np.int16)  # which holds the sum of a cell, at most 16 * 255, too
     np.subtract(x[1:-1, 2:], x[1:-1, :-2], out=out[0])
     np.subtract(x[2:, 1:-1], x[:-2, 1:-1], out=out[2])
     np.negative(out[:4:2], out=out[4::2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,20 @@ def test_blocks_leave_no_trace(name: str) -> None:
     for cut in (1, BLOCK - 1, BLOCK, BLOCK + 1):
         parts = [FEATURES[name].extract(part) for part in (x[:cut], x[cut:])]
         np.testing.assert_array_equal(np.concatenate(parts), found)
+
+
+@pytest.mark.parametrize("name", sorted(FEATURES))
+def test_the_memory_beside_the_result_is_that_of_a_block(name: str) -> None:
+    def beside(blocks: int) -> int:
+        x = np.zeros((blocks * BLOCK, 28, 28), np.uint8)
+        tracemalloc.start()
+        size = FEATURES[name].design(x, "float32").nbytes
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak - size
+
+    few, many = beside(2), beside(12)
+    assert many < few + 2**16 and many < 2**23
 
 
 @given(st.integers(0, 255), st.sampled_from(sorted(WIDTHS)))
