@@ -22,6 +22,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,8 @@ def verdict(searches: Searches) -> str:
     """Say what each strategy gains over random in the same seconds, and whether so few repeats can tell."""
     budget = equal_seconds(searches)
     best = {name: [best_at(trials, budget) for trials in repeats] for name, repeats in searches.items()}
+    if not np.isfinite([value for values in best.values() for value in values]).all():
+        return f"In {budget:.0f} seconds not every repeat has ended a trial: too few to compare."
     parts, sure = [], []
     for name in [name for name in searches if name != "random"]:
         mean, low, high = difference(best[name], best["random"], name == "halving")
@@ -342,7 +345,7 @@ def load(rows: Iterable[Mapping[str, Any]], repeats: int, halving: Sweep) -> Sea
     found: dict[tuple[str, int], dict[int, Tried]] = {}
     for row in rows:
         found.setdefault((row["strategy"], row["repeat"]), {})[row["number"]] = known[key(row["settings"])]
-    lanes = {where: [trials[n] for n in sorted(trials)] for where, trials in found.items()}
+    lanes = {where: [trials[n] for n in takewhile(trials.__contains__, count())] for where, trials in found.items()}
     pool = lanes.pop(("random", 0), [])
     size = len(pool) // repeats
     parts = [pool[number * size : (number + 1) * size] for number in range(repeats)]
@@ -354,8 +357,8 @@ def load(rows: Iterable[Mapping[str, Any]], repeats: int, halving: Sweep) -> Sea
     for name in ("bayes", "tpe"):
         lanes_of = [trials for (strategy, _), trials in sorted(lanes.items()) if strategy == name]
         if lanes_of:
-            count = min(map(len, lanes_of))  # what was cut off in the middle of a round
-            searches[name] = [trials[:count] for trials in lanes_of]
+            shortest = min(map(len, lanes_of))  # what was cut off in the middle of a round
+            searches[name] = [trials[:shortest] for trials in lanes_of]
     return searches
 
 
@@ -402,11 +405,17 @@ def run_random(directory: Path, count: int) -> None:
 
 
 def take_in(directory: Path) -> None:
-    """Record the ended trials of the random sweep that aren't yet; those of a journal are in any order, ours isn't."""
+    """Record the ended trials of the random sweep that aren't yet, up to the first that hasn't ended.
+
+    To leave out the slow ones among the last would make the pool a choice.
+    """
     here = {row["number"] for row in recorded() if row["strategy"] == "random"}
     sweep = sweep_of("random")
-    for trial in read_trials(directory).values() if directory.exists() else ():
-        if trial.over and trial.number not in here:
+    trials = read_trials(directory) if directory.exists() else {}
+    for _, trial in sorted(trials.items()):
+        if not trial.over:
+            break
+        if trial.number not in here:
             values = tuple(report["val_accuracy"] for report in trial.reports)
             tried = Tried(trial.settings, values, tuple(report["seconds"] for report in trial.reports), trial.state)
             append_line(RESULTS, _row(sweep, "random", 0, trial.number, tried, trial.settings))

@@ -147,6 +147,15 @@ def test_a_difference_that_is_the_same_in_all_pairs_is_sure_when_paired() -> Non
     assert mean == pytest.approx(0.1) and low < 0 < high
 
 
+def test_the_verdict_names_what_is_surely_better_and_nothing_without_a_trial() -> None:
+    ahead = {"random": [[tried(0.5)], [tried(0.6)]], "tpe": [[tried(0.8)], [tried(0.9)]]}
+    assert "TPE +30.00 (" in report.verdict(ahead) and report.verdict(ahead).endswith("TPE is better than random.")
+    even = {"random": [[tried(0.5)], [tried(0.6)]], "tpe": [[tried(0.5)], [tried(0.6)]]}
+    assert report.verdict(even).endswith("none can be told from random.")
+    late = {"random": [[tried(0.5)], [tried(0.6)]], "tpe": [[tried(0.8, 0.9)]]}
+    assert report.verdict(late).endswith("too few to compare.")
+
+
 def test_known_settings_get_the_recorded_result_and_cut_rounds_are_left_out() -> None:
     first, second = tried(0.5, 0.7), tried(0.2, optimizer="sgd")
     rows = [row("random", 0, n, one, dict(one.settings)) for n, one in enumerate((first, second))]
