@@ -258,7 +258,7 @@ def figure_of(searches: Searches) -> Any:
         panels,
         (curve_by_trials, curve_by_seconds),
         ("best validation accuracy by trials", "by seconds of training"),
-        ("trials; halving stops most of its early", "seconds; the line marks the equal compute of the table"),
+        ("trials; halving stops the poor early", "seconds; the line marks the equal compute of the table"),
         strict=True,
     ):
         axes.set_title(title, loc="left", color=INK, fontsize=13, fontweight="bold")
@@ -413,8 +413,8 @@ def take_in(directory: Path) -> None:
     sweep = sweep_of("random")
     trials = read_trials(directory) if directory.exists() else {}
     for _, trial in sorted(trials.items()):
-        if not trial.over:
-            break
+        if trial.state not in ("finished", "diverged"):
+            break  # unfinished, failed or died: the sweep's --retry runs it again
         if trial.number not in here:
             values = tuple(report["val_accuracy"] for report in trial.reports)
             tried = Tried(trial.settings, values, tuple(report["seconds"] for report in trial.reports), trial.state)
