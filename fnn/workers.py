@@ -197,7 +197,8 @@ class LocalPool:
 
 def _serve(pipe: Connection) -> None:
     """Run jobs until the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to all; the parent decides
+    for number in (signal.SIGINT, signal.SIGTERM):  # a terminal or a service sends it to all; the parent decides
+        signal.signal(number, signal.SIG_IGN)
     parent = parent_process()
     assert parent is not None
     threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()

@@ -108,6 +108,17 @@ def test_a_killed_worker_is_replaced_and_costs_its_trial_only(pool: LocalPool) -
     assert until(pool, over(2))[-1][1] == "end"
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_to_the_whole_group_are_left_to_the_parent(pool: LocalPool, number: int) -> None:
+    pool.start(Job(0, LONG, asks=True))
+    until(pool, lambda event: event[1] == "epoch")  # it has begun, and waits
+    os.kill(pool._workers[0].process.pid, number)
+    pool.answer(0, True)
+    assert until(pool, lambda event: True)[-1][1:2] == ("epoch",)
+    pool.answer(0, False)
+    assert until(pool, over(0))[-1] == (0, "end", {"stopped": True})
+
+
 def test_early_termination_is_asked_after_each_epoch(pool: LocalPool) -> None:
     pool.start(Job(0, LONG, asks=True))
     for epoch in (1, 2, 3):
