@@ -59,9 +59,10 @@ def test_classifying_is_predicting_shares_of_255() -> None:
 
 def test_a_model_takes_the_views_it_was_configured_with() -> None:
     images, model = FASHION.test_images[:7], evolve(MODEL, config=evolve(CONFIG, views="flip"))
-    each = [classify(MODEL, pictures) for pictures in (images, images[:, :, ::-1])]
-    np.testing.assert_allclose(classify(model, images), np.mean(each, axis=0), rtol=1e-6)
-    heads = [assess(model, evolve(CONFIG, views=views, data_dir=str(DATA)), "test")[0] for views in ("none", "flip")]
+    each = [classify((MODEL,), pictures) for pictures in (images, images[:, :, ::-1])]
+    np.testing.assert_allclose(classify((model,), images), np.mean(each, axis=0), rtol=1e-6)
+    data = evolve(CONFIG, data_dir=str(DATA))
+    heads = [assess((each,), data, "test")[0] for each in (MODEL, model)]
     assert heads[0] != heads[1]
 
 
