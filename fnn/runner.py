@@ -85,7 +85,9 @@ def run(config: Config, resume: bool = False, say: Say = print) -> dict[str, Any
             _forgiving(_show_samples, images, out)
         say(f"{images.source}: {len(parts.train):,} images to train on, {len(parts.validation):,} to validate")
         say(f"network {'-'.join(map(str, plan.spec.sizes))}: {plan.spec.parameters:,} parameters; threads: {used}")
-        model, reports = _fit(config, plan, parts, images.class_names, state, reports, best, out, request)
+        stream = () if out_of_patience(config, reports) else observe(config, parts, state, PIECES)
+        del state  # so that only the stream has it, which gives it up
+        model, reports = _fit(config, plan, parts, images.class_names, stream, reports, best, out, request)
         return _conclude(model, images, reports, out, used)
 
 
@@ -115,14 +117,13 @@ def _fit(
     plan: Plan,
     parts: Parts,
     class_names: tuple[str, ...],
-    state: TrainState | None,
+    stream: Iterable[Observation],
     reports: tuple[Report, ...],
     best: Model | None,
     out: Outlets,
     request: Request,
 ) -> tuple[Model, tuple[Report, ...]]:
     """Consume the stream of states: keep the best, save, report, stop early. Returns the best model and all reports."""
-    stream = () if out_of_patience(config, reports) else observe(config, parts, state, PIECES)
     saved = time.monotonic()
     for now, report in _with_bar(_explained(stream, out), plan.steps_per_epoch(len(parts.train)), config.epochs):
         if report is not None:
@@ -140,6 +141,7 @@ def _fit(
         if out_of_patience(config, reports):
             out.say(f"stopped: no better validation accuracy in {config.patience} epochs")
             break
+        del now  # the next one takes its place in memory
     assert best is not None, "at least one epoch was run, or read from the history"
     return best, reports
 
@@ -195,6 +197,7 @@ def _with_bar(stream: Iterable[Observation], total: int, epochs: int) -> Iterato
             if report is not None:
                 bar.clear()  # the report's line has the place for itself
             yield now, report
+            del now
 
 
 def _histograms(plan: Plan, params: Params, data: Dataset) -> dict[str, np.ndarray]:
