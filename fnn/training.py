@@ -15,6 +15,7 @@ from fnn.data import Dataset, epoch_order, targets
 from fnn.errors import DivergenceError
 from fnn.helpers import at_once
 from fnn.network import Params, Spec, gradient_pass, init_params
+from fnn.optimizers import averaged
 from fnn.updates import BLOCK, Optimizer, Signal, State, bind, in_turn
 
 SHARED_FROM = 1 << 20  # parameters: smaller updates gain less by a second thread than it takes to wake it
@@ -58,6 +59,11 @@ class TrainState:
     step: int = 0  # updates so far
     epoch: int = 0  # whole epochs so far
     tally: Tally = Tally()
+
+    @property
+    def answer(self) -> Params:
+        """The parameters to predict with: the running mean of those that are trained, where there is one."""
+        return averaged(self.params, self.optimizer_state) if self.step else self.params
 
 
 def initial_state(plan: Plan) -> TrainState:
