@@ -16,7 +16,7 @@ from fnn.datasets import Images
 from fnn.errors import DivergenceError, UserError
 from fnn.metrics import evaluate
 from fnn.schedules import SCHEDULES
-from fnn.training import Plan, TrainState, initial_state, train
+from fnn.training import Plan, TrainState, train
 
 
 @frozen(eq=False)
@@ -81,36 +81,36 @@ def observe(
     """Train as configured: a lazy stream of states, each with its report if an epoch has ended there.
 
     What is validated is each state's ``answer``: the running mean of the parameters, where the optimizer keeps one.
-
     It goes on from ``state``, or begins; the state it begins with isn't repeated. There are ``pieces`` states an epoch.
-    Raises DivergenceError as soon as the loss of a training step or of the validation is NaN or infinite.
+    Like ``train`` it holds no state that it has passed on. Raises DivergenceError as soon as the loss of a training
+    step or of the validation is NaN or infinite.
     """
     plan = plan_for(config, parts)
     total = plan.steps_per_epoch(len(parts.train))
     schedule = SCHEDULES[config.schedule](config.epochs * total)
-    states = train(plan, parts.train, config.epochs, state or initial_state(plan), -(-total // pieces))
+    states = train(plan, parts.train, config.epochs, state, -(-total // pieces))
+    del state
     began, epoch = time.perf_counter(), next(states).epoch
     for now in states:
         if now.epoch == epoch:
             yield now, None
+            del now
             continue
         epoch, result = now.epoch, evaluate(plan.spec, now.answer, parts.validation) if parts.validation else None
         if result is not None and not isfinite(result.loss):
             raise DivergenceError(now.step, result.loss, config.learning_rate)
-        seconds = time.perf_counter() - began
-        yield (
-            now,
-            Report(
-                epoch=epoch,
-                step=now.step,
-                train_loss=now.tally.loss / now.tally.samples,
-                train_accuracy=now.tally.correct / now.tally.samples,
-                val_loss=result and result.loss,
-                val_accuracy=result and result.accuracy,
-                learning_rate=config.learning_rate * schedule(now.step),
-                seconds=seconds,
-            ),
+        report = Report(
+            epoch=epoch,
+            step=now.step,
+            train_loss=now.tally.loss / now.tally.samples,
+            train_accuracy=now.tally.correct / now.tally.samples,
+            val_loss=result and result.loss,
+            val_accuracy=result and result.accuracy,
+            learning_rate=config.learning_rate * schedule(now.step),
+            seconds=time.perf_counter() - began,
         )
+        yield now, report
+        del now
         began = time.perf_counter()
 
 

@@ -86,7 +86,9 @@ def run(config: Config, resume: bool = False, say: Say = print) -> dict[str, Any
         held_out = f"{len(parts.validation):,} to validate" if parts.validation else "none held out to validate"
         say(f"{images.source}: {len(parts.train):,} images to train on, {held_out}")
         say(f"network {'-'.join(map(str, plan.spec.sizes))}: {plan.spec.parameters:,} parameters; threads: {used}")
-        model, reports = _fit(config, plan, parts, images.class_names, state, reports, best, out, request)
+        stream = () if out_of_patience(config, reports) else observe(config, parts, state, PIECES)
+        del state  # so that only the stream has it, which gives it up
+        model, reports = _fit(config, plan, parts, images.class_names, stream, reports, best, out, request)
         return _conclude(model, images, reports, out, used)
 
 
@@ -116,7 +118,7 @@ def _fit(
     plan: Plan,
     parts: Parts,
     class_names: tuple[str, ...],
-    state: TrainState | None,
+    stream: Iterable[Observation],
     reports: tuple[Report, ...],
     best: Model | None,
     out: Outlets,
@@ -126,7 +128,6 @@ def _fit(
 
     Where nothing is validated, the last is the best.
     """
-    stream = () if out_of_patience(config, reports) else observe(config, parts, state, PIECES)
     saved = time.monotonic()
     for now, report in _with_bar(_explained(stream, out), plan.steps_per_epoch(len(parts.train)), config.epochs):
         if report is not None:
@@ -144,6 +145,7 @@ def _fit(
         if out_of_patience(config, reports):
             out.say(f"stopped: no better validation accuracy in {config.patience} epochs")
             break
+        del now  # the next one takes its place in memory
     assert best is not None, "at least one epoch was run, or read from the history"
     return best, reports
 
@@ -199,6 +201,7 @@ def _with_bar(stream: Iterable[Observation], total: int, epochs: int) -> Iterato
             if report is not None:
                 bar.clear()  # the report's line has the place for itself
             yield now, report
+            del now
 
 
 def _histograms(plan: Plan, params: Params, data: Dataset) -> dict[str, np.ndarray]:
