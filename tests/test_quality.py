@@ -30,6 +30,7 @@ from reports.quality import (
     table,
     wilson,
 )
+from tests.shell import DATA
 
 
 def row(preset: str, seed: int | None, test: float, validation: float | None = None, **changes: Any) -> dict[str, Any]:
@@ -130,3 +131,30 @@ def test_no_look_at_the_test_images_is_recorded_twice() -> None:
     rows = quality.recorded()
     assert not any(same_run(a, b) for at, a in enumerate(rows) for b in rows[:at])
     assert all(0 < one["test"] < 1 and one["commit"] and one["date"] for one in rows)
+
+
+def test_what_is_missing_is_run_resumed_or_only_recorded_and_ensembles_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"FNN_DATA_DIR": str(DATA), "OPENBLAS_NUM_THREADS": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(quality, "RESULTS", tmp_path / "quality.jsonl")
+    monkeypatch.setattr(quality, "ENSEMBLES", {"pair": {"assignment": 2}})
+    for seed in (0, 1):
+        quality.run("assignment", seed, {}, tmp_path, "1")
+    first, second = quality.recorded()
+    assert (first["preset"], first["seed"], second["seed"]) == ("assignment", 0, 1)
+    (tmp_path / "assignment-1" / "summary.json").unlink()
+    quality.RESULTS.unlink()
+    for _ in range(2):
+        quality.run("assignment", 1, {}, tmp_path, "1")  # resumed at its end, then known
+        quality.run("assignment", 0, {}, tmp_path, "1")  # there already
+    again = quality.recorded()
+    assert [(row["seed"], row["test"]) for row in again] == [(1, second["test"]), (0, first["test"])]
+    quality.run_ensemble("pair", tmp_path)
+    both = quality.recorded()[-1]
+    assert both["preset"] == "pair" and both["parameters"] == 2 * first["parameters"]
+    assert both["settings"] == {"assignment": [2, first["settings"]]}
+    assert both["test"] * 200 == pytest.approx(round(both["test"] * 200)) and both["command"].startswith(
+        "python -m fnn"
+    )
