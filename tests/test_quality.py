@@ -23,6 +23,7 @@ from reports.quality import (
     members_of,
     named,
     nearest,
+    others,
     points,
     row_of,
     same_run,
@@ -104,6 +105,14 @@ def test_an_ingredient_is_worth_what_is_lost_without_it_seed_by_seed() -> None:
         "| `flip` | 2 | 89.50 ± 0.71 % | -1.50 ± 0.71 |",
         "| `mixup` | 1 | 91.00 % | +1.00 |",
     ]
+
+
+def test_what_is_no_recipe_is_told_by_its_command() -> None:
+    rows = [row("default", 0, 0.9, 0.92), row("pixels-ensemble", None, 0.93)]
+    rows += [
+        row("default", seed, 0.9, 0.9 + seed / 100, epochs=2) | {"command": f"x --seed {seed} -e 2"} for seed in (0, 1)
+    ]
+    assert others(rows).splitlines()[2:] == ["| `x -e 2` | 2 | 90.50 ± 0.71 % |"]
 
 
 @pytest.mark.parametrize("name", PRESETS)
