@@ -1,0 +1,1 @@
+// Draws the interactive figures from their descriptions; see reports/charts.py.
