@@ -163,7 +163,7 @@ def _scale(axes: Axes, axis: Axis, which: str) -> None:
     elif axis.log:
         scale("log")
     elif axis.percent:
-        ruler.set_major_formatter(PercentFormatter(1.0))
+        ruler.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
     if axis.low is not None or axis.high is not None:
         limits(axis.low, axis.high)
 

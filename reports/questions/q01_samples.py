@@ -9,7 +9,7 @@ import numpy as np
 import fnn
 from fnn.datasets import Images
 from reports.page import Figure, Section
-from reports.style import Theme, canvas
+from reports.style import Theme, picture, sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -39,14 +39,11 @@ def section() -> Section:
 
 def draw(sets: tuple[Images, ...], theme: Theme) -> Drawing:
     """Draw a row of each data set's classes."""
-    from matplotlib.colors import LinearSegmentedColormap
-
-    drawing = canvas(theme, 9, 1.22 * len(sets))
-    ink = LinearSegmentedColormap.from_list("ink", theme.ink_of_images)
-    for row, images in zip(drawing.subplots(len(sets), 10, squeeze=False), sets, strict=True):
-        for label, (axes, name) in enumerate(zip(row, images.class_names, strict=True)):
-            first = np.flatnonzero(images.train_labels == label)[0]
-            axes.imshow(images.train_images[first], cmap=ink, interpolation="antialiased")
-            axes.set_title(name, fontsize=8.5, color=theme.ink, pad=3)
-            axes.set_axis_off()
+    cell, height = 0.9, 1.08
+    drawing, axes = sheet(theme, 10 * cell, height * len(sets))
+    for row, images in enumerate(sets):
+        for label, name in enumerate(images.class_names):
+            first, x = np.flatnonzero(images.train_labels == label)[0], label * cell
+            axes.text(x + cell / 2, row * height + 0.14, name, ha="center", va="center", color=theme.ink, fontsize=8.5)
+            picture(axes, theme, images.train_images[first], x + 0.07, row * height + 0.26, 4)
     return drawing
