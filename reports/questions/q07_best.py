@@ -176,10 +176,10 @@ def pair(best: Best, counts: Array) -> tuple[Block, ...]:
         ### What separates a {other} from a {one}
 
         Of the {one} images {percent(recalls[one], 1)} are found, of the {other} images
-        {percent(recalls[other], 1)}{fewest}. Where does the model look? A square of {PATCH} by {PATCH} pixels is covered
-        by the mean of both classes, which speaks for neither, and the log odds of the right class against the other are
-        read again. By thirds of the image, covering costs the most at the {first} ({most:.2f}) and the {second}
-        ({next_:.2f}), the least at the {last} ({least:.2f}).
+        {percent(recalls[other], 1)}{fewest}. Where does the model look? A square of {PATCH} by {PATCH} pixels is
+        covered by the mean of both classes, which speaks for neither, and the log odds of the right class against the
+        other are read again. By thirds of the image, covering costs the most at the {first} ({most:.2f}) and the
+        {second} ({next_:.2f}), the least at the {last} ({least:.2f}).
         """,
         Figure(
             "shirt-or-t-shirt",
