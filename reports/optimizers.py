@@ -25,7 +25,7 @@ from reports.speed import machine
 
 RESULTS = Path(__file__).parent / "results" / "optimizers.jsonl"
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)
-SEEDS = (1, 2, 3, 4)  # of the chosen rates; the grid's own is 0
+SEEDS = (1, 2, 3)  # of the chosen rates; the grid's own is 0
 SPEC = fnn.Spec((784, 128, 128, 10), activation="ReLU", initializer="He")
 EPOCHS, BATCH, PIECES = 8, 64, 4  # pieces: of an epoch, each with its own loss
 FRACTION = 0.1  # held out to validate on
