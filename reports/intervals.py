@@ -122,20 +122,20 @@ def sure(interval: Interval) -> bool:
     return interval[1] > 0 or interval[2] < 0
 
 
-def points(interval: Interval) -> str:
+def in_points(interval: Interval) -> str:
     """Write a difference of accuracies in percentage points.
 
-    >>> points((0.003, -0.001, 0.0071))
+    >>> in_points((0.003, -0.001, 0.0071))
     '+0.30 (-0.10 to +0.71)'
     """
     value, low, high = (100 * end for end in interval)
     return f"{value:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
-def percent(interval: Interval) -> str:
+def in_percent(interval: Interval) -> str:
     """Write a share in percent.
 
-    >>> percent((0.9, 0.8939, 0.9057))
+    >>> in_percent((0.9, 0.8939, 0.9057))
     '90.00 % (89.39 to 90.57)'
     """
     value, low, high = (100 * end for end in interval)

@@ -18,7 +18,7 @@ from attrs import evolve, frozen
 from fnn.arrays import Array, rng
 from fnn.samplers import Past, given_up
 from fnn.sweepfile import Sweep
-from reports.intervals import difference, points
+from reports.intervals import difference, in_points
 from reports.runs import key
 
 NAMES = {"random": "random", "halving": "random + halving", "bayes": "bayes", "tpe": "TPE"}
@@ -165,7 +165,7 @@ def verdict(searches: Searches) -> str:
     parts, sure = [], []
     for name in [name for name in searches if name != "random"]:
         mean, low, high = difference(best[name], best["random"], name == "halving")
-        parts.append(f"{NAMES[name]} {points((mean, low, high))}")
+        parts.append(f"{NAMES[name]} {in_points((mean, low, high))}")
         sure += [f"{NAMES[name]} is {'better' if mean > 0 else 'worse'}"] if low > 0 or high < 0 else []
     told = f"{' and '.join(sure)} than random" if sure else "none can be told from random"
     count = len(searches["random"])
