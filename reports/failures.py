@@ -68,6 +68,12 @@ CASES = (
         {"activation": "sigmoid", "num_layers": 5, "weight_init": "random", "learning_rate": 0.0001},
         ({"weight_init": "Xavier"}, {"learning_rate": 0.001}, {"activation": "tanh"}, {"num_layers": 3}),
     ),
+    # Momentum that applies a rate of 0.001 twice, v = m v + rate g and theta -= rate v, is momentum with its square.
+    Case(
+        "momentum that applies the learning rate of 0.001 twice",
+        {"optimizer": "momentum", "learning_rate": 1e-6},
+        ({"learning_rate": 0.001}, {"learning_rate": 0.1}),
+    ),
 )
 
 

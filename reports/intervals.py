@@ -87,10 +87,16 @@ def bootstrap(statistic: Callable[[Array], Any], count: int, draws: int, level: 
     >>> bool(1 <= low < middle < high <= 3)
     True
     """
-    generator = rng(0, "bootstrap", count)
-    drawn = [statistic(generator.integers(count, size=count)) for _ in range(draws)]
-    low, high = np.nanquantile(np.asarray(drawn, float), ((1 - level) / 2, (1 + level) / 2), axis=0)
+    _, low, high = drawn(statistic, count, draws, level)
     return np.asarray(statistic(np.arange(count)), float), low, high
+
+
+def drawn(statistic: Callable[[Array], Any], count: int, draws: int, level: float = LEVEL) -> tuple[Array, ...]:
+    """Return the mean of a statistic over draws, and its ends: of one that the draws bias, as of fitted models."""
+    generator = rng(0, "bootstrap", count)
+    found = np.array([statistic(generator.integers(count, size=count)) for _ in range(draws)], float)
+    low, high = np.nanquantile(found, ((1 - level) / 2, (1 + level) / 2), axis=0)
+    return np.nanmean(found, axis=0), low, high
 
 
 def mcnemar(ours: int, theirs: int) -> float:
