@@ -109,7 +109,7 @@ def effects(
     def statistic(rows: Array) -> Array:
         return np.array(shares(forest(x[rows], y[rows]).predict(points).reshape(shape)))
 
-    found = drawn(statistic, len(y), draws)  # (mean, low, high) by (main, total) by settings
+    found = np.array(drawn(statistic, len(y), draws))  # (mean, low, high) by (main, total) by settings
     intervals = [[tuple(map(float, found[:, kind, at])) for kind in (0, 1)] for at in range(len(part))]
     listed = [Effect(name, *both) for name, both in zip(part, intervals, strict=True) if len(part[name]) > 1]
     return sorted(listed, key=lambda one: -one.total[0])

@@ -143,6 +143,15 @@ def order(count: int, repeats: int, repeat: int) -> list[int]:
 
 def table(searches: Searches, shape: str = "text") -> str:
     """Return a row for each strategy: its trials in the equal seconds, and the best of them over the repeats."""
+    cells = rows_of(searches)
+    if shape == "markdown":
+        return "\n".join(f"| {' | '.join(row)} |" for row in [cells[0], ["---"] * len(cells[0]), *cells[1:]])
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join("  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths, strict=True)) for row in cells)
+
+
+def rows_of(searches: Searches) -> list[list[str]]:
+    """Return the cells of the table, its header first."""
     budget = equal_seconds(searches)
     cells = [["strategy", "trials", "seconds", "median best", "least", "largest"]]
     for name, repeats in searches.items():
@@ -150,10 +159,7 @@ def table(searches: Searches, shape: str = "text") -> str:
         numbers = statistics.median(ended_by(trials, budget) for trials in repeats)
         figures = (statistics.median(best), min(best), max(best))
         cells.append([NAMES[name], f"{numbers:.0f}", f"{budget:.0f}", *(f"{value:.2%}" for value in figures)])
-    if shape == "markdown":
-        return "\n".join(f"| {' | '.join(row)} |" for row in [cells[0], ["---"] * len(cells[0]), *cells[1:]])
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join("  ".join(f"{cell:>{w}}" for cell, w in zip(row, widths, strict=True)) for row in cells)
+    return cells
 
 
 def verdict(searches: Searches) -> str:
