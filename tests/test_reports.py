@@ -55,7 +55,7 @@ def halving() -> Sweep:
     return strategies.sweep_of("halving")
 
 
-@pytest.mark.parametrize("name", ["runs", "searches", "throughput"])
+@pytest.mark.parametrize("name", ["ingredients", "runs", "searches", "throughput"])
 def test_the_examples_of_docstrings_are_true(name: str) -> None:
     result = doctest.testmod(importlib.import_module(f"reports.{name}"))
     assert result.attempted and not result.failed
