@@ -163,14 +163,14 @@ def _scale(axes: Axes, axis: Axis, which: str) -> None:
     elif axis.log:
         scale("log")
     elif axis.percent:
-        ruler.set_major_formatter(PercentFormatter(1.0))
+        ruler.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
     if axis.low is not None or axis.high is not None:
         limits(axis.low, axis.high)
 
 
 def _range(axis: Axis) -> tuple[float, float]:
     if axis.categories:
-        return 0.0, max(len(axis.categories) - 1.0, 1.0)
+        return -0.5, len(axis.categories) - 0.5
     if axis.low is None or axis.high is None:
         raise ValueError(f"{axis.label}: expected low and high of an axis of parallel coordinates, found none")
     return axis.low, axis.high
@@ -192,7 +192,7 @@ def _aside(axis: Axis, row: int) -> float:
 
     The golden ratio spreads any number of rows evenly.
     """
-    return ((row * 0.618034) % 1 - 0.5) * min(0.16, 0.4 / len(axis.categories)) if axis.categories else 0.0
+    return ((row * 0.618034) % 1 - 0.5) * 0.5 / len(axis.categories) if axis.categories else 0.0
 
 
 def _ticks(axis: Axis) -> list[tuple[float, str]]:

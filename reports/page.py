@@ -26,6 +26,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from html import escape
 from pathlib import Path
+from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -173,10 +174,12 @@ def _is_numeric(table: Table, column: int) -> bool:
 
 
 def _unindented(text: str) -> str:
-    """Return a text without the indentation that a triple-quoted string has in its function."""
-    from inspect import cleandoc
+    """Return a text without the indentation that a triple-quoted string has in its function.
 
-    return cleandoc(text)
+    >>> _unindented("\\n    Text\\n\\n        code\\n    ")
+    'Text\\n\\n    code'
+    """
+    return dedent(text).strip("\n ") if text.startswith("\n") else text.rstrip()
 
 
 # HTML

@@ -84,6 +84,59 @@ def legend(axes: Axes, theme: Theme, **where: object) -> None:
     axes.legend(edgecolor="none", facecolor=theme.paper, labelcolor=theme.ink, fontsize=9, **where)  # type: ignore[arg-type]
 
 
+def sheet(theme: Theme, width: float, height: float) -> tuple[Figure, Axes]:
+    """Return a figure and axes whose unit is the inch, y downwards, for images and texts at their places."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor=theme.paper)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set_autoscale_on(False)
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    return figure, axes
+
+
+def picture(axes: Axes, theme: Theme, image: np.ndarray, x: float, y: float, scale: int, bare: bool = False) -> float:
+    """Draw an image on a sheet, each of its pixels as a square of `scale` pixels, and return its width in inches.
+
+    Intensities go from 0, the paper, to the image's own maximum; `bare` lets what is below shine through instead.
+    """
+    from matplotlib.colors import to_rgb
+
+    size = scale * len(image) / DPI
+    left, top = round(x * DPI) / DPI, round(y * DPI) / DPI  # whole pixels: sharp, and small files
+    share = image / (float(image.max(initial=0)) or 1.0)
+    paper, ink = (np.array(to_rgb(colour)) for colour in theme.ink_of_images)
+    colours = (
+        np.dstack([np.broadcast_to(ink, (*image.shape, 3)), share])
+        if bare
+        else paper + share[..., None] * (ink - paper)
+    )
+    axes.imshow(
+        colours, extent=(left, left + size, top + size, top), aspect="auto", interpolation="nearest", zorder=2
+    )  # fmt: skip
+    return size
+
+
+def box(axes: Axes, x: float, y: float, width: float, height: float, colour: str) -> None:
+    """Draw a filled box on a sheet."""
+    from matplotlib.patches import Rectangle
+
+    axes.add_patch(Rectangle((x, y), width, height, facecolor=colour, edgecolor="none"))
+
+
+def mixed(one: str, other: str, share: float) -> str:
+    """Return a colour between two, `share` of the way.
+
+    >>> mixed("#000000", "#ffffff", 0.5)
+    '#808080'
+    """
+    from matplotlib.colors import to_hex, to_rgb
+
+    red, green, blue = ((1 - share) * a + share * b for a, b in zip(to_rgb(one), to_rgb(other), strict=True))
+    return to_hex((red, green, blue))
+
+
 def colour_map(theme: Theme) -> object:
     """Return the theme's ramp as a colour map of matplotlib."""
     from matplotlib.colors import LinearSegmentedColormap

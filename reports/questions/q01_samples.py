@@ -2,51 +2,52 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import fnn
-from fnn.datasets import Images
+from fnn.arrays import Array
 from reports.page import Figure, Section
-from reports.style import Theme, canvas
+from reports.samples import ARRAYS, FACTS
+from reports.style import Theme, picture, sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
 
 def section() -> Section:
-    """Return the section, from the training images alone."""
-    fashion, digits = fnn.load("fashion_mnist"), fnn.load("mnist")
-    count, side = len(fashion.train_labels), fashion.train_images.shape[1]
+    """Return the section, from kept images."""
+    facts = json.loads(FACTS.read_text())
+    with np.load(ARRAYS) as kept:
+        images = {name: kept[name] for name in kept.files}
+    fashion = facts["fashion_mnist"]
     return Section(
         "1",
         "One image of each class",
         (
-            f"Fashion-MNIST and MNIST hold {count:,} training images each and {len(fashion.test_labels):,} test "
-            f"images, {side} by {side} pixels of {fashion.train_images.dtype} grey, in {len(fashion.class_names)} "
-            "classes.",
+            f"Fashion-MNIST and MNIST hold {fashion['train']:,} training images each and {fashion['test']:,} test "
+            f"images, {fashion['side']} by {fashion['side']} pixels of 256 greys, in {len(fashion['class_names'])} "
+            "classes. Every copy that is used is checked by its SHA-256.",
             Figure(
                 "samples",
                 "The first training image of each class. Many garments differ by details of few pixels (Pullover, Coat "
                 "and Shirt), while most digits differ by their whole shape: Fashion-MNIST is the harder of the two.",
                 "Two rows of ten small images: ten garments from T-shirt to ankle boot, and the digits from 0 to 9",
-                lambda theme: draw((fashion, digits), theme),
+                lambda theme: draw(images, facts, theme),
             ),
         ),
     )
 
 
-def draw(sets: tuple[Images, ...], theme: Theme) -> Drawing:
+def draw(images: Mapping[str, Array], facts: Mapping[str, Any], theme: Theme) -> Drawing:
     """Draw a row of each data set's classes."""
-    from matplotlib.colors import LinearSegmentedColormap
-
-    drawing = canvas(theme, 9, 1.22 * len(sets))
-    ink = LinearSegmentedColormap.from_list("ink", theme.ink_of_images)
-    for row, images in zip(drawing.subplots(len(sets), 10, squeeze=False), sets, strict=True):
-        for label, (axes, name) in enumerate(zip(row, images.class_names, strict=True)):
-            first = np.flatnonzero(images.train_labels == label)[0]
-            axes.imshow(images.train_images[first], cmap=ink, interpolation="antialiased")
-            axes.set_title(name, fontsize=8.5, color=theme.ink, pad=3)
-            axes.set_axis_off()
+    cell, height = 0.9, 1.08
+    drawing, axes = sheet(theme, 10 * cell, height * len(images))
+    for row, (dataset, own) in enumerate(images.items()):
+        for label, name in enumerate(facts[dataset]["class_names"]):
+            x, y = label * cell, row * height
+            axes.text(x + cell / 2, y + 0.14, name, ha="center", va="center", color=theme.ink, fontsize=8.5)
+            picture(axes, theme, own[label], x + 0.07, y + 0.26, 4)
     return drawing

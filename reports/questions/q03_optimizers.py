@@ -1,0 +1,172 @@
+"""The optimizers: what is implemented, what another one takes, and all of them on equal terms."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fnn import optimizers as library
+from fnn.files import read_lines
+from fnn.optimizers import OPTIMIZERS
+from reports.charts import Axis, Chart, Series, chart_figure
+from reports.optimizers import BATCH, EPOCHS, PIECES, RATES, RESULTS, SEEDS, SPEC, chosen, last
+from reports.page import Block, Section, Table
+from reports.style import percent
+
+Row = Mapping[str, Any]
+
+
+def section() -> Section:
+    """Return the section."""
+    about, *rows = read_lines(RESULTS)
+    return Section("3", "The optimizers", (*implemented(), *another(), *compared(about, rows)))
+
+
+# What is implemented
+
+
+def implemented() -> tuple[Block, ...]:
+    """Return the table of the registry, from the docstrings that stand beside the rules."""
+    rows = tuple((f"`{name}`", *summary(make)) for name, make in OPTIMIZERS.items())
+    return (
+        f"""
+        {len(OPTIMIZERS)} optimizers, each a pair of pure functions: `init(params)` gives a state,
+        `update(signal, state, params)` new parameters and a new state. Learning rate schedules, L2 regularisation,
+        decoupled weight decay and clipping are functions from an optimizer to an optimizer. The rules stand once each,
+        beside their formula and source:
+        """,
+        Table(("optimizer", "rule and source"), rows),
+    )
+
+
+def summary(make: Any) -> tuple[str]:
+    """Return the first paragraph of an optimizer's docstring, which names the rule and its source."""
+    paragraph = (inspect.getdoc(make) or "").split("\n\n")[0]
+    return (" ".join(paragraph.replace("``", "`").split()),)
+
+
+# What another one takes
+
+
+def another() -> tuple[Block, ...]:
+    """Show what Eve adds to the library's source."""
+    return (
+        """
+        ### What another one takes
+
+        A record for its state, a rule, a row. This is all of Eve, taken from the source as it is now: the command line,
+        the sweeps, the tables here and every shared property test know it from its row.
+        """,
+        f"```diff\n{difference('eve')}\n```",
+    )
+
+
+def difference(name: str) -> str:
+    """Return what the source of the optimizers has for one of them, as a difference to the source without it."""
+    source = inspect.getsource(library)
+    make: Any = getattr(library, name)
+    record: Any = getattr(library, name.title())
+    without = source
+    for part in (f"@frozen(eq=False)\n{inspect.getsource(record).removeprefix('@frozen(eq=False)' + chr(10))}",
+                 inspect.getsource(make), f'    "{name}": {name},\n'):  # fmt: skip
+        assert part in without, f"{name}: expected its parts in fnn/optimizers.py"
+        without = without.replace(part, "")
+    lines = difflib.unified_diff(
+        without.splitlines(), source.splitlines(), "a/fnn/optimizers.py", "b/fnn/optimizers.py", n=0, lineterm=""
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+# On equal terms
+
+
+def compared(about: Row, rows: Sequence[Row]) -> tuple[Block, ...]:
+    """Compare all optimizers at their own learning rates."""
+    rates = chosen(rows)
+    fresh = {
+        name: [r for r in rows if r["optimizer"] == name and r["rate"] == rate and r["seed"] in SEEDS]
+        for name, rate in rates.items()
+    }
+    ends = {name: [last(row) for row in runs] for name, runs in fresh.items()}
+    ranked = sorted(ends, key=lambda name: -statistics.mean(ends[name]))
+    best, worst = ranked[0], ranked[-1]
+    apart = statistics.mean(ends[best]) - statistics.mean(ends[worst])
+    noise = statistics.mean(statistics.stdev(values) for values in ends.values())
+    widths = {name: wide(rows, name) for name in OPTIMIZERS}
+    most = max(widths, key=lambda name: widths[name])
+    table = tuple(
+        (f"`{name}`", f"{rates[name]:g}", percent(statistics.mean(ends[name])), percent(statistics.stdev(ends[name])),
+         f"{statistics.mean(row['losses'][-1] for row in fresh[name]):.3f}")
+        for name in ranked
+    )  # fmt: skip
+    return (
+        f"""
+        ### All on equal terms
+
+        `{about["command"]}`: a network of {"-".join(map(str, SPEC.sizes))} units with {SPEC.activation} and
+        {SPEC.initializer} weights, batches of {BATCH}, {EPOCHS} epochs, a constant rate, no regularisation. Every
+        optimizer starts from the same weights and sees the same batches. The learning rate of each is the best of
+        {len(RATES)} on the validation images, from {RATES[0]:g} to {RATES[-1]:g} (seed 0); then it is trained at this
+        rate from {len(SEEDS)} fresh seeds.
+        """,
+        Table(
+            ("optimizer", "learning rate", "validation accuracy", "standard deviation", "last training loss"), table,
+            f"Means over {len(SEEDS)} seeds after the last epoch, the best first.",
+        ),
+        f"""
+        At its own learning rate each is good: from `{best}`, the best, to `{worst}` it is {100 * apart:.2f} points,
+        where seeds alone make a standard deviation of {100 * noise:.2f}. What differs is how much the rate matters:
+        `{most}` is within one point of its best at {widths[most]} of the {len(RATES)} rates, {narrowest(widths)}.
+        """,
+        chart_figure("optimizer-losses", loss_chart(fresh), LOSSES, "Falling lines of the training loss, one for each"),
+        chart_figure("optimizer-rates", rate_chart(rows), PLATEAUS, "Humps of accuracy against the learning rate"),
+    )  # fmt: skip
+
+
+LOSSES = (
+    "The training loss, in quarters of an epoch, each optimizer at its own best rate: mean and range over "
+    f"{len(SEEDS)} seeds. The adaptive ones are ahead in the first epoch, where plain SGD has hardly begun."
+)
+PLATEAUS = (
+    "Validation accuracy after the last epoch against the learning rate, a line an optimizer. Each has a plateau, and "
+    "beyond it a cliff; the plateaus of the adaptive ones lie about two decades below that of SGD. A comparison at one "
+    "common rate would be one of learning rates, not of optimizers."
+)
+
+
+def wide(rows: Sequence[Row], name: str) -> int:
+    """Return at how many rates of the grid an optimizer ends within one point of its best."""
+    ends = [last(r) for r in rows if r["optimizer"] == name and r["seed"] == 0 and r["state"] == "finished"]
+    return sum(end >= max(ends) - 0.01 for end in ends)
+
+
+def narrowest(widths: Mapping[str, int]) -> str:
+    """Say at how few rates the most particular optimizers are within a point of their best."""
+    least = min(widths.values())
+    names = ", ".join(f"`{name}`" for name, width in widths.items() if width == least)
+    return f"{names} at {least}"
+
+
+def loss_chart(fresh: Mapping[str, Sequence[Row]]) -> Chart:
+    """Return the chart of training losses, the mean and the range of the seeds."""
+    at = [(piece + 1) / PIECES for piece in range(EPOCHS * PIECES)]
+    series = []
+    for name, runs in fresh.items():
+        pieces = list(zip(*(row["losses"] for row in runs), strict=True))
+        middle = [statistics.mean(piece) for piece in pieces]
+        series.append(Series(name, at, middle, [min(piece) for piece in pieces], [max(piece) for piece in pieces]))
+    return Chart(Axis("epoch"), Axis("training loss", log=True), series)
+
+
+def rate_chart(rows: Sequence[Row]) -> Chart:
+    """Return the chart of accuracies against learning rates; a run that diverged leaves a gap."""
+    series = []
+    for name in OPTIMIZERS:
+        by_rate = {r["rate"]: r for r in rows if r["optimizer"] == name and r["seed"] == 0}
+        ends = [last(by_rate[rate]) if by_rate[rate]["state"] == "finished" else None for rate in RATES]
+        series.append(Series(name, RATES, ends))
+    low = 0.7
+    return Chart(Axis("learning rate", log=True), Axis("validation accuracy", percent=True, low=low), series)
