@@ -1,5 +1,6 @@
 # make train        set up, get the data, train and test a network      (ARGS="-e 5 -o nadam", RESUME=runs/NAME)
 # make test         set up and run all checks
+# make report       draw every figure and page of the report anew from the recorded results
 # make test-thorough  the same with twenty times as many drawn examples and the heavier oracles
 
 PYTHON ?= python3
@@ -7,7 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: train test test-thorough check mutants fuzz clean
+.PHONY: train test test-thorough check mutants fuzz report clean
 
 train: $(VENV)/.run
 	$(BIN)/python train.py --wandb_entity myname --wandb_project myprojectname $(if $(RESUME),--resume $(RESUME)) $(ARGS)
@@ -21,6 +22,9 @@ test-thorough: check
 	$(BIN)/python -m tests.mutants
 	$(BIN)/python -m tests.fuzz
 	$(BIN)/python -m tests.kills 200 0
+
+report: $(VENV)/.report
+	$(BIN)/python -m reports.build
 
 check: $(VENV)/.test
 	$(BIN)/ruff check --quiet .
@@ -42,6 +46,10 @@ $(VENV)/.run: pyproject.toml constraints.txt
 $(VENV)/.test: $(VENV)/.run
 	@echo "adding the tools of the tests"
 	$(PIP) -e ".[test]"
+	@touch $@
+
+$(VENV)/.report: $(VENV)/.run
+	$(PIP) -e ".[report]"
 	@touch $@
 
 clean:

@@ -45,13 +45,13 @@ FEATURES_QUICK = Config(
 ASSIGNMENT_BEST = evolve(
     ASSIGNMENT,
     activation="tanh",
-    batch_size=16,
+    batch_size=64,
     epochs=10,
     hidden_size=128,  # type: ignore[arg-type]
-    learning_rate=1e-4,
-    num_layers=5,
-    optimizer="adam",
-    weight_init="He",
+    learning_rate=1e-3,
+    num_layers=4,
+    optimizer="nadam",
+    weight_init="random",
 )
 
 #: Pixels alone: mirror images, which garments are, too, and a longer training that has time for them. Shifts, elastic

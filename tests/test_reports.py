@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 from fnn.files import read_lines
 from fnn.samplers import Past, given_up
 from fnn.sweepfile import Sweep
-from reports import strategies as report
-from reports.strategies import Tried
+from reports import searches as report
+from reports import strategies
+from reports.runs import key
+from reports.searches import Tried
 from reports.throughput import content_of, summary
 
 SETTINGS = {
@@ -50,10 +52,10 @@ searches = st.lists(curves.map(lambda values: tried(*values)), min_size=1, max_s
 
 @lru_cache
 def halving() -> Sweep:
-    return report.sweep_of("halving")
+    return strategies.sweep_of("halving")
 
 
-@pytest.mark.parametrize("name", ["ingredients", "strategies", "throughput"])
+@pytest.mark.parametrize("name", ["ingredients", "runs", "searches", "throughput"])
 def test_the_examples_of_docstrings_are_true(name: str) -> None:
     result = doctest.testmod(importlib.import_module(f"reports.{name}"))
     assert result.attempted and not result.failed
@@ -100,8 +102,8 @@ def test_prices_recover_what_settings_cost(seed: int) -> None:
         trials.append(evolve(tried(0.5, 0.5, 0.5, 0.5, **settings), seconds=(*busy, price)))
     for trial in report.priced(trials):
         assert trial.price == pytest.approx(trial.seconds[-1])
-    assert len({(report.key(trial.settings), round(trial.price, 9)) for trial in report.priced(trials)}) == len(
-        {report.key(trial.settings) for trial in trials}
+    assert len({(key(trial.settings), round(trial.price, 9)) for trial in report.priced(trials)}) == len(
+        {key(trial.settings) for trial in trials}
     )
 
 
@@ -140,13 +142,6 @@ def test_repeats_of_halving_begin_with_disjoint_parts_of_the_pool(size: int, rep
 # Statistics and loading
 
 
-def test_a_difference_that_is_the_same_in_all_pairs_is_sure_when_paired() -> None:
-    theirs = [0.1, 0.5, 0.9]
-    assert report.difference([x + 0.1 for x in theirs], theirs, True) == pytest.approx((0.1, 0.1, 0.1))
-    mean, low, high = report.difference([x + 0.1 for x in theirs], theirs, False)
-    assert mean == pytest.approx(0.1) and low < 0 < high
-
-
 def test_the_verdict_names_what_is_surely_better_and_nothing_without_a_trial() -> None:
     ahead = {"random": [[tried(0.5)], [tried(0.6)]], "tpe": [[tried(0.8)], [tried(0.9)]]}
     assert "TPE +30.00 (" in report.verdict(ahead) and report.verdict(ahead).endswith("TPE is better than random.")
@@ -167,10 +162,10 @@ def test_known_settings_get_the_recorded_result_and_cut_rounds_are_left_out() ->
 
 
 def test_bayes_and_halving_have_each_a_half_of_the_file() -> None:
-    bayes, random = map(report.sweep_of, ("bayes", "random"))
+    bayes, random = map(strategies.sweep_of, ("bayes", "random"))
     assert bayes.early is None and bayes.method == "bayes"
     assert halving().early and halving().method == "random"
-    assert bayes.parameters == halving().parameters == random.parameters == report.sweep_of("tpe").parameters
+    assert bayes.parameters == halving().parameters == random.parameters == strategies.sweep_of("tpe").parameters
 
 
 def test_summaries_are_ranked_by_the_mean() -> None:
@@ -187,10 +182,10 @@ def test_summaries_are_ranked_by_the_mean() -> None:
 
 
 def test_each_trial_is_recorded_once_and_none_is_missing() -> None:
-    rows = report.recorded()
-    full = [report.key(row["settings"]) for row in rows if "values" in row]
-    assert {report.key(row["settings"]) for row in rows} == set(full)
-    learning = [report.key(row["settings"]) for row in rows if "values" in row and row["strategy"] != "random"]
+    rows = strategies.recorded()
+    full = [key(row["settings"]) for row in rows if "values" in row]
+    assert {key(row["settings"]) for row in rows} == set(full)
+    learning = [key(row["settings"]) for row in rows if "values" in row and row["strategy"] != "random"]
     assert len(learning) == len(set(learning))
     lanes: dict[tuple[str, int], list[int]] = {}
     for one in rows:
@@ -200,17 +195,17 @@ def test_each_trial_is_recorded_once_and_none_is_missing() -> None:
 
 
 def test_the_page_says_what_was_recorded() -> None:
-    searches = report.load(report.recorded(), 5, halving())
-    again = [row for row in read_lines(report.RESEEDED) if "seed" in row] if report.RESEEDED.exists() else []
-    text = report.README.read_text()
-    assert report.rewritten(text, report.section(searches, again)) == text, "run python -m reports.strategies"
+    searches = report.load(strategies.recorded(), 5, halving())
+    again = [row for row in read_lines(strategies.RESEEDED) if "seed" in row] if strategies.RESEEDED.exists() else []
+    text = strategies.README.read_text()
+    assert strategies.rewritten(text, strategies.section(searches, again)) == text, "run python -m reports.strategies"
 
 
 def test_what_was_trained_again_is_among_the_best_and_its_means_are_right() -> None:
-    about, *rows = read_lines(report.RESEEDED)
+    about, *rows = read_lines(strategies.RESEEDED)
     assert about["command"].startswith("python -m reports.strategies")
     assert [row for row in rows if "seed" not in row] == report.summaries(rows)
-    best = max(max(row["values"], default=0) for row in report.recorded() if "values" in row)
+    best = max(max(row["values"], default=0) for row in strategies.recorded() if "values" in row)
     assert max(row["searched"] for row in rows) == best
 
 

@@ -1,0 +1,232 @@
+"""Cross entropy against squared error: ``python -m reports.loss [--run]``.
+
+Pairs of runs that differ by the loss alone: six optimizers, three learning rates of each, two depths, three seeds. Then
+each loss's best setting, by the mean validation accuracy of those seeds, is trained from fresh seeds, and the two
+networks of a seed are compared image by image.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from attrs import frozen
+
+from fnn.cli import guarded
+from fnn.data import Dataset
+from fnn.errors import DivergenceError
+from fnn.experiment import observe, plan_for
+from fnn.metrics import evaluate
+from fnn.network import Params, Spec
+from fnn.training import initial_state
+from reports.intervals import Interval, mcnemar, paired, paired_shares
+from reports.probes import calibration_error, cross_entropy, gradient_norm, look, packed, unpacked
+from reports.runs import Row, Settings, config_for, key, parts_for, recorded, run, seeded
+
+RESULTS = Path(__file__).parent / "results" / "loss.jsonl"
+LOSSES = ("cross_entropy", "mean_squared_error")
+#: Each optimizer by its usual constants, and learning rates a factor of ten (for rules that scale the gradient's size
+#: away, three) apart.
+RATES = {
+    "sgd": (0.03, 0.3, 3.0),
+    "momentum": (0.003, 0.03, 0.3),
+    "nag": (0.003, 0.03, 0.3),
+    "rmsprop": (0.0003, 0.001, 0.003),
+    "adam": (0.0003, 0.001, 0.003),
+    "nadam": (0.0003, 0.001, 0.003),
+}
+DEPTHS = (2, 5)
+SEEDS, FRESH = (1, 2, 3), (4, 5, 6, 7, 8)
+BASE = {
+    "preset": "assignment",
+    "epochs": 5,
+    "hidden_size": 64,
+    "batch_size": 64,
+    "activation": "ReLU",
+    "weight_init": "He",
+    "momentum": 0.9,
+    "beta": 0.9,
+    "beta1": 0.9,
+    "beta2": 0.999,
+    "epsilon": 1e-8,
+}
+PIECES = 8  # of an epoch, after each of which the gradient is looked at in the first
+
+
+def arms() -> list[dict[str, Any]]:
+    """Return the settings of all runs, the loss innermost, so that pairs stand together.
+
+    >>> len(arms())
+    72
+    """
+    return [
+        {"optimizer": optimizer, "learning_rate": rate, "num_layers": depth, "loss": loss}
+        for depth in DEPTHS
+        for optimizer, rates in RATES.items()
+        for rate, loss in product(rates, LOSSES)
+    ]
+
+
+def tasks(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
+    """Yield the runs of the comparison and, when these have ended, those of each loss's best setting."""
+    first = list(seeded(arms(), SEEDS))
+    yield from first
+    if len([row for row in rows if row["seed"] in SEEDS]) >= len(first):
+        yield from seeded([best(rows, loss) for loss in LOSSES], FRESH)
+
+
+def measure(task: Row) -> dict[str, Any]:
+    """Train, looking at the gradient as the first epoch goes on, and judge the network by the validation images."""
+    config = config_for(task, **BASE)
+    parts = parts_for(config)
+    plan = plan_for(config, parts)
+    start = initial_state(plan).params
+    values: list[float] = []
+    row: dict[str, Any] = {"values": values, "norms": [_norm(plan.spec, start, parts.train)]}
+    row["by_layer"] = [_digits(norm) for norm in look(plan.spec, start, parts.train).gradients]
+    state = None
+    try:
+        for state, report in observe(config, parts, pieces=PIECES):
+            if not values:
+                row["norms"].append(_norm(plan.spec, state.params, parts.train))
+            if report:
+                values.append(round(report.val_accuracy, 5))
+    except DivergenceError as error:
+        return {"state": "diverged", "reason": str(error), **row}
+    assert state is not None, "there is an epoch"
+    found = evaluate(plan.spec, state.params, parts.validation)
+    labels = parts.validation.labels
+    row |= {"ece": round(calibration_error(found.probabilities, labels), 5)}
+    row |= {"cross_entropy": round(cross_entropy(found.probabilities, labels), 5)}
+    if task["seed"] in FRESH:
+        row |= {"images": len(labels), "right": packed(found.predictions == labels)}
+    return {"state": "finished", **row}
+
+
+def _norm(spec: Spec, params: Params, data: Dataset) -> float:
+    return _digits(gradient_norm(spec, params, data))
+
+
+def _digits(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+# What the runs come to: pure functions of them
+
+
+def last(row: Row) -> float:
+    """Return the last epoch's accuracy; a network that has diverged knows nothing: one of ten classes."""
+    return row["values"][-1] if row["state"] == "finished" else 0.1
+
+
+def first(row: Row) -> float:
+    """Return the first epoch's accuracy."""
+    return row["values"][0] if row["values"] else 0.1
+
+
+def best(rows: Iterable[Row], loss: str) -> Settings:
+    """Return the settings with the best mean accuracy over SEEDS, of those with a loss."""
+    groups: dict[Any, list[Row]] = {}
+    for row in rows:
+        if row["seed"] in SEEDS and row["settings"]["loss"] == loss and row["state"] != "failed":
+            groups.setdefault(key(row["settings"]), []).append(row)
+    return max(groups.values(), key=lambda group: (mean(map(last, group)), -group[0]["settings"]["num_layers"]))[0][
+        "settings"
+    ]
+
+
+@frozen
+class Pair:
+    """Two runs that differ by the loss alone."""
+
+    settings: Settings  # without the loss
+    seed: int
+    ours: Row  # by cross entropy
+    theirs: Row  # by squared error
+
+
+def pairs(rows: Iterable[Row]) -> list[Pair]:
+    """Return the complete pairs of the comparison."""
+    found: dict[Any, dict[str, Row]] = {}
+    for row in rows:
+        if row["seed"] in SEEDS and row["state"] != "failed":
+            rest = {name: value for name, value in row["settings"].items() if name != "loss"}
+            found.setdefault((key(rest), row["seed"]), {})[row["settings"]["loss"]] = row
+    return [
+        Pair(dict(rest), seed, *(both[loss] for loss in LOSSES))
+        for (rest, seed), both in found.items()
+        if len(both) == len(LOSSES)
+    ]
+
+
+def tuned(some: Sequence[Pair], optimizer: str, depth: int) -> list[tuple[Row, Row]]:
+    """Return the runs of an optimizer and a depth, each loss at the learning rate that is the best for it, by seed."""
+    own = [p for p in some if (p.settings["optimizer"], p.settings["num_layers"]) == (optimizer, depth)]
+    rates = {rate: [pair for pair in own if pair.settings["learning_rate"] == rate] for rate in RATES[optimizer]}
+    rates = {rate: group for rate, group in rates.items() if len(group) == len(SEEDS)}
+    if not rates:
+        return []
+    ours = max(rates, key=lambda rate: mean(last(pair.ours) for pair in rates[rate]))
+    theirs = max(rates, key=lambda rate: mean(last(pair.theirs) for pair in rates[rate]))
+    return [(a.ours, b.theirs) for a in rates[ours] for b in rates[theirs] if a.seed == b.seed]
+
+
+@frozen
+class Duel:
+    """Two networks of a seed compared on the images of its validation."""
+
+    seed: int
+    ours: int  # images that only cross entropy's got right
+    theirs: int
+    images: int
+    gain: Interval
+    probability: float  # by McNemar's test
+
+
+def duels(rows: Sequence[Row]) -> list[Duel]:
+    """Return the comparison of each loss's best setting for each fresh seed."""
+    settings = [key(best(rows, loss)) for loss in LOSSES]
+    fresh = {(row["seed"], key(row["settings"])): row for row in rows if "right" in row}
+    found = []
+    for seed in FRESH:
+        both = [fresh.get((seed, each)) for each in settings]
+        if both[0] and both[1]:
+            a, b = (unpacked(row["right"], row["images"]) for row in both if row)
+            ours, theirs, count = int((a & ~b).sum()), int((b & ~a).sum()), len(a)
+            gain = paired_shares(ours, theirs, count)
+            found.append(Duel(seed, ours, theirs, count, gain, mcnemar(ours, theirs)))
+    return found
+
+
+def compared(runs: Sequence[tuple[Row, Row]], name: str) -> Interval:
+    """Return the mean difference of a figure over pairs of finished runs."""
+    both = [(a[name], b[name]) for a, b in runs if name in a and name in b]
+    return paired([a for a, _ in both], [b for _, b in both])
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m reports.loss", description=__doc__)
+    parser.add_argument("--run", action="store_true", help="run what is missing")
+    parser.add_argument("--workers", type=int, default=1, help="processes (default: %(default)s)")
+    given = parser.parse_args(arguments)
+    rows: Sequence[Mapping[str, Any]] = recorded(RESULTS)
+    if given.run:
+        rows = run(RESULTS, "python -m reports.loss --run", tasks, measure, given.workers)
+    some = pairs(rows)
+    print(f"{len(rows)} runs, {len(some)} pairs")
+    for optimizer, depth in product(RATES, DEPTHS):
+        if runs := tuned(some, optimizer, depth):
+            (a, b), gain = runs[0], paired([last(a) for a, _ in runs], [last(b) for _, b in runs])
+            print(optimizer, depth, a["settings"]["learning_rate"], b["settings"]["learning_rate"], gain)
+    for duel in duels(rows) if rows else ():
+        print(duel)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(lambda arguments: main(list(arguments)), sys.argv[1:], "reports.loss"))

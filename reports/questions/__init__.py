@@ -1,0 +1,1 @@
+"""One module a question of the report, each with a function `section()`."""

@@ -1,0 +1,279 @@
+"""Cross entropy against squared error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import product
+from statistics import mean
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from reports.intervals import Interval, paired, sure
+from reports.loss import (
+    BASE,
+    DEPTHS,
+    FRESH,
+    LOSSES,
+    PIECES,
+    RATES,
+    RESULTS,
+    SEEDS,
+    Pair,
+    arms,
+    best,
+    compared,
+    duels,
+    first,
+    last,
+    pairs,
+    tuned,
+)
+from reports.page import Block, Figure, Section, Table
+from reports.runs import Row, recorded
+from reports.style import Theme, canvas, dress, legend, listed, percent, points, spread
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawing
+
+TITLE = "Cross entropy against squared error"
+Both = tuple[Row, Row]  # by cross entropy and by squared error
+
+
+def section() -> Section:
+    """Return the section, from as many pairs as there are."""
+    rows = recorded(RESULTS)
+    some = pairs(rows)
+    cells = {(name, depth): tuned(some, name, depth) for depth, name in product(DEPTHS, RATES)}
+    cells = {where: runs for where, runs in cells.items() if runs}
+    blocks = [*design(rows, some)]
+    if cells:
+        blocks += [*verdict(cells, some), *accuracies(cells), *same_rates(some), *early(cells), *best_pair(rows)]
+    return Section("8", TITLE, blocks)
+
+
+def design(rows: Sequence[Row], some: Sequence[Pair]) -> list[Block]:
+    """Say what was run."""
+    wanted = len(arms()) * len(SEEDS)
+    ended = sum(row["seed"] in SEEDS and row["state"] != "failed" for row in rows)
+    diverged = sum(row["state"] == "diverged" for row in rows)
+    shape = f"{BASE['hidden_size']} units a layer, {BASE['activation']}, {BASE['weight_init']}'s weights"
+    return [
+        f"{len(some)} pairs of runs differ by the loss alone: {len(RATES)} optimizers, three learning rates of each, "
+        f"{listed([str(depth) for depth in DEPTHS])} hidden layers, {len(SEEDS)} seeds; {shape}, batch "
+        f"{BASE['batch_size']}, {BASE['epochs']} epochs, the optimizers' usual constants. A pair shares the split, "
+        "the initial weights and the order of the images. "
+        f"{f'{ended} of {wanted} runs have ended; ' * (ended < wanted)}{diverged or 'none'} diverged. Squared error "
+        "is the mean over the ten classes of the softmax outputs' squared errors, so that its gradient is small: at "
+        f"the start, when all classes are equally likely, {1 / ratio_at_start():.0f} times as small as cross "
+        "entropy's. Of this a factor of five is the mean's convention, which a learning rate makes good; the rest is "
+        "the slope of the softmax.",
+    ]
+
+
+def ratio_at_start(classes: int = 10) -> float:
+    """Return the size of squared error's gradient at the logits over cross entropy's, all classes equally likely.
+
+    >>> round(ratio_at_start(), 3)
+    0.02
+    """
+    p, t = np.full(classes, 1 / classes), np.eye(classes)[0]
+    e = p - t
+    squared = 2 / classes * p * (e - (p * e).sum())
+    return float(np.linalg.norm(squared) / np.linalg.norm(e))
+
+
+def gain(runs: Sequence[Both], score: Any) -> Interval:
+    return paired([score(a) for a, _ in runs], [score(b) for _, b in runs])
+
+
+def verdict(cells: dict[tuple[str, int], list[Both]], some: Sequence[Pair]) -> list[Block]:
+    """Say which loss is better, and on what that depends."""
+    runs = [pair for pairs_of_cell in cells.values() for pair in pairs_of_cell]
+    accuracy, speed = gain(runs, last), gain(runs, first)
+    fixed = paired([last(pair.ours) for pair in some], [last(pair.theirs) for pair in some])
+    calibration, likelihood = compared(runs, "ece"), compared(runs, "cross_entropy")
+    winner = "cross entropy" if accuracy[0] > 0 else "squared error"
+    told = f"{winner} is better" if sure(accuracy) else "neither can be called better"
+    scaled = {kind: [p for (name, _), own in cells.items() if (name in SCALED) == kind for p in own] for kind in (0, 1)}
+    parts = [
+        f"{words} {in_words(gain(scaled[kind], last))}"
+        for kind, words in ((0, "with sgd, momentum and nag"), (1, "with rmsprop, adam and nadam"))
+        if scaled[kind]
+    ]
+    return [
+        f"**The verdict**: at the learning rate that is the best for it, {told} by accuracy: cross entropy less "
+        f"squared error {in_words(accuracy)} points after {BASE['epochs']} epochs, over {len(runs)} pairs "
+        f"({'; '.join(parts)}). After the first epoch it is {in_words(speed)}. At equal learning rates, which "
+        f"flatters the loss with the larger gradient, it is {in_words(fixed)}. The expected calibration error differs "
+        f"by {in_words(calibration)} points and the cross entropy of the validation images by {likelihood[0]:+.3f} "
+        f"({likelihood[1]:+.3f} to {likelihood[2]:+.3f}). So: {advice(accuracy, speed, calibration)}",
+    ]
+
+
+SCALED = ("rmsprop", "adam", "nadam")  # whose steps don't depend on the gradient's size
+
+
+def advice(accuracy: Interval, speed: Interval, calibration: Interval) -> str:
+    """Return what follows for a user, from what is sure.
+
+    >>> advice((0.01, 0.005, 0.015), (0.02, 0.01, 0.03), (0.01, -0.01, 0.02))
+    'cross entropy, since it is more accurate and faster in the first epoch.'
+    """
+    for name, sign in (("cross entropy", 1), ("squared error", -1)):
+        reasons = [
+            words
+            for found, words, better in (
+                (accuracy, "more accurate", 1),
+                (speed, "faster in the first epoch", 1),
+                (calibration, "better calibrated", -1),
+            )
+            if sure(found) and found[0] * better * sign > 0
+        ]
+        if sure(accuracy) and accuracy[0] * sign > 0:
+            return f"{name}, since it is {listed(reasons)}."
+    good = "cross entropy" if sure(speed) and speed[0] > 0 else "either"
+    return f"{good}: what differs surely is not the final accuracy."
+
+
+def in_words(found: Interval) -> str:
+    return f"{points(found[0])} ({spread(found[1], found[2])})"
+
+
+def accuracies(cells: dict[tuple[str, int], list[Both]]) -> list[Block]:
+    """Show the pairs of each optimizer and depth, each loss at its best learning rate."""
+    rows = []
+    for (name, depth), runs in cells.items():
+        ours, theirs = runs[0]
+        rates = f"{ours['settings']['learning_rate']:g} / {theirs['settings']['learning_rate']:g}"
+        means = " / ".join(percent(mean(last(pair[at]) for pair in runs)) for at in (0, 1))
+        errors = " / ".join(f"{100 * mean(pair[at]['ece'] for pair in runs if 'ece' in pair[at]):.1f}" for at in (0, 1))
+        rows.append((name, str(depth), rates, means, in_words(gain(runs, last)), in_words(gain(runs, first)), errors))
+    return [
+        Table(
+            (
+                "optimizer",
+                "layers",
+                "learning rates",
+                "accuracy",
+                "difference",
+                "after one epoch",
+                "calibration error, points",
+            ),
+            rows,
+            "Each loss at the learning rate that is the best for it (cross entropy / squared error): validation "
+            f"accuracy after {BASE['epochs']} epochs, and its difference in points with 95 % intervals (Student's t "
+            f"over the {len(SEEDS)} seeds: wide).",
+        )
+    ]
+
+
+def same_rates(some: Sequence[Pair]) -> list[Block]:
+    """Show the difference at equal learning rates."""
+    return [
+        Figure(
+            "loss-rates",
+            "Validation accuracy of either loss by the learning rate, means of the seeds. With sgd, momentum and nag "
+            "squared error wants a rate about ten times as high, which makes good for its smaller gradient; rmsprop, "
+            "adam and nadam, whose steps don't depend on the gradient's size, want the same.",
+            "Twelve small panels of two lines each by learning rate",
+            partial(draw_rates, some),
+        )
+    ]
+
+
+def draw_rates(some: Sequence[Pair], theme: Theme) -> Drawing:
+    """Draw the accuracy by the learning rate, a panel for each optimizer and depth."""
+    from matplotlib.ticker import PercentFormatter
+
+    drawing = canvas(theme, 9, 4.8)
+    panels = drawing.subplots(len(DEPTHS), len(RATES), sharey=True)
+    for (row, depth), (column, name) in product(enumerate(DEPTHS), enumerate(RATES)):
+        axes = dress(panels[row, column], theme, f"{name}, {depth}")
+        axes.title.set_fontsize(10)
+        for at, loss in enumerate(LOSSES):
+            means = {
+                rate: [
+                    last((pair.ours, pair.theirs)[at])
+                    for pair in some
+                    if (pair.settings["optimizer"], pair.settings["num_layers"], pair.settings["learning_rate"])
+                    == (name, depth, rate)
+                ]
+                for rate in RATES[name]
+            }
+            known = {rate: mean(values) for rate, values in means.items() if values}
+            axes.plot(
+                list(known), list(known.values()), ("-", "--")[at], marker="o", markersize=4,
+                color=theme.series[at], label=loss.replace("_", " "),
+            )  # fmt: skip
+        axes.set_xscale("log")
+        axes.minorticks_off()
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    drawing.legend(handles, labels, loc="outside lower center", ncols=2, edgecolor="none", labelcolor=theme.ink)
+    drawing.supxlabel("learning rate; the title's number: hidden layers", color=theme.faint, fontsize=10)
+    return drawing
+
+
+def early(cells: dict[tuple[str, int], list[Both]]) -> list[Block]:
+    """Show the gradient's norm during the first epoch."""
+    runs = [pair for own in cells.values() for pair in own]
+    starts = [mean(pair[at]["norms"][0] for pair in runs) for at in (0, 1)]
+    return [
+        Figure(
+            "loss-gradients",
+            "Norms of the gradient in the first epoch, medians over optimizers and seeds, each loss at its best "
+            f"rate. At the start cross entropy's is {starts[0] / starts[1]:.0f} times as large: it falls as the "
+            "network learns, while squared error's, which vanishes both where the network knows nothing and where it "
+            "is sure and wrong, rises first.",
+            "Two panels of two lines on a logarithmic scale, from the start to the end of the first epoch",
+            partial(draw_norms, cells),
+        )
+    ]
+
+
+def draw_norms(cells: dict[tuple[str, int], list[Both]], theme: Theme) -> Drawing:
+    """Draw the norms by the share of the first epoch, a panel for each depth."""
+    drawing = canvas(theme, 9, 3.6)
+    for axes, depth in zip(drawing.subplots(1, len(DEPTHS), sharey=True), DEPTHS, strict=True):
+        dress(axes, theme, f"{depth} hidden layers", "share of the first epoch", "norm of the gradient")
+        own = [pair for (_, other), pairs_of_cell in cells.items() if other == depth for pair in pairs_of_cell]
+        for at, loss in enumerate(LOSSES):
+            curves = [pair[at]["norms"] for pair in own if len(pair[at]["norms"]) == PIECES + 1]
+            if curves:
+                x, (low, middle, high) = np.arange(PIECES + 1) / PIECES, np.quantile(curves, (0.25, 0.5, 0.75), axis=0)
+                axes.fill_between(x, low, high, color=theme.series[at], alpha=0.16, linewidth=0)
+                axes.plot(x, middle, ("-", "--")[at], color=theme.series[at], label=loss.replace("_", " "))
+        axes.set_yscale("log")
+        legend(axes, theme, loc="best")
+    return drawing
+
+
+def best_pair(rows: Sequence[Row]) -> list[Block]:
+    """Compare each loss's best setting image by image."""
+    found = duels(rows)
+    if not found:
+        return []
+    settings = [best(rows, loss) for loss in LOSSES]
+    words = [
+        f"{one['optimizer']} at {one['learning_rate']:g} with {one['num_layers']} hidden layers" for one in settings
+    ]
+    significant = [duel for duel in found if duel.probability < 0.05]
+    ahead = sum(duel.gain[0] > 0 for duel in found)
+    return [
+        f"**The best pair.** By the mean of the seeds above, cross entropy's best is {words[0]}, squared error's "
+        f"{words[1]}. Both were trained again from {len(found)} of {len(FRESH)} fresh seeds, and compared on the "
+        f"{found[0].images:,} validation images of each: McNemar's test asks whether those images that only one of "
+        f"two networks gets right are split as a fair coin would. Cross entropy is ahead in {ahead} of {len(found)}; "
+        f"{f'in {len(significant)}' if significant else 'in none'} of them a coin would make such a split less than "
+        "once in twenty.",
+        Table(
+            ("seed", "only cross entropy right", "only squared error right", "difference, points", "p, McNemar"),
+            [
+                (str(duel.seed), str(duel.ours), str(duel.theirs), in_words(duel.gain), f"{duel.probability:.2g}")
+                for duel in found
+            ],
+            "Exact two-sided test; the validation images are those of the seed's own split.",
+        ),
+    ]
