@@ -61,8 +61,8 @@ PIXELS_BEST = Config(epochs=45, flip="yes", views="flip")
 # Three configurations for MNIST, chosen before any of them was tried there, by what Fashion-MNIST has taught.
 #: Adam, a rate that falls to zero, smoothed labels and decoupled decay bring most; digits are easier: half the width.
 MNIST_1 = Config(dataset="mnist", epochs=15, hidden_size=(512, 256))
-#: As the best from pixels: small shifts and warps, averaged over shifts at the test. No flip: a digit's mirror image
-#: is none.
+#: Small shifts and warps leave a digit what it is, as a garment; the test averages over shifts. No flip: a digit's
+#: mirror image is none.
 MNIST_2 = evolve(MNIST_1, epochs=20, shift=1, elastic=0.4, decoupled_weight_decay=0.1, views="shifts")
 #: As the quick recipe for features: gradients by direction are strokes, of which digits are made.
 MNIST_3 = evolve(FEATURES_QUICK, dataset="mnist")
