@@ -203,9 +203,9 @@ def section(rows: Sequence[Row]) -> str:
         f"`python -m reports.quality --run`, {machines}; threads of a run: {threads}. Each recipe is `python train.py "
         "--preset NAME --seed N`, seeds from 0 on: mean ± standard deviation of the best epoch's validation and of the "
         "one look at the test images; Wilson's interval of one network whose test accuracy is that mean; the median of "
-        "the seconds of training, which are the median epoch's times their number. Without a validation figure a recipe "
-        "is trained on all training images, and its last epoch is tested. An ensemble is the mean of its members' "
-        "probabilities."
+        "the seconds of training, which are the median epoch's times their number. Without a validation figure a "
+        "recipe is trained on all training images, and its last epoch is tested. An ensemble is the mean of its "
+        "members' probabilities."
     )
     return f"{about}\n\n{table(rows)}\n\n![Test accuracy against seconds of training](reports/figures/quality.png)"
 
