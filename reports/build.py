@@ -14,7 +14,7 @@ from reports.page import Page, Section, rendered
 HERE = Path(__file__).parent
 
 #: Where the sections are made, in their order.
-QUESTIONS: tuple[str, ...] = ("q01_samples", "q02_network", "q07_best", "q09_method")
+QUESTIONS: tuple[str, ...] = ("q01_samples", "q02_network", "q03_optimizers", "q07_best", "q09_method")
 
 INTRODUCTION = (
     """

@@ -44,11 +44,13 @@ def naming(tree: ast.AST, function: str = "") -> Iterator[tuple[str, int]]:
     """
     for node in ast.iter_child_nodes(tree):
         inside = function or (node.name if isinstance(node, ast.FunctionDef | ast.ClassDef) else "")
-        names = {getattr(node, field, None) for field in ("attr", "arg", "id", "value") if not _is_tree(node, field)}
-        if names & SECRET:
+        if any(_names(value) for _, value in ast.iter_fields(node)):
             yield function, getattr(node, "lineno", 0)
         yield from naming(node, inside)
 
 
-def _is_tree(node: ast.AST, field: str) -> bool:
-    return isinstance(getattr(node, field, None), ast.AST | list | bytes | complex)
+def _names(value: object) -> bool:
+    """Tell whether a field of a node is one of the names, or holds one."""
+    return (
+        any(_names(item) for item in value) if isinstance(value, list) else isinstance(value, str) and value in SECRET
+    )

@@ -137,13 +137,14 @@ def rendered(page: Page) -> dict[str, bytes]:
 def markdown(page: Page) -> str:
     """Return the page as Markdown that reads well on a code host, by day and by night."""
     contents = "\n".join(f"- [{section.heading}](#{section.anchor})" for section in page.sections)
-    parts = [NOTICE, f"# {page.title}", *map(_markdown_block, page.introduction), contents]
+    parts = [NOTICE, f"# {page.title}", *map(markdown_of, page.introduction), contents]
     for section in page.sections:
-        parts += [f"## {section.heading}", *map(_markdown_block, section.blocks)]
+        parts += [f"## {section.heading}", *map(markdown_of, section.blocks)]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
-def _markdown_block(block: Block) -> str:
+def markdown_of(block: Block) -> str:
+    """Return a block as Markdown."""
     if isinstance(block, Figure):
         return _markdown_figure(block)
     if isinstance(block, Table):
