@@ -298,8 +298,9 @@ def told_apart(found: Sequence[Finding], apparent: Sequence[Interval | None]) ->
     shrunk = [(abs(seen[0]), abs(one.gain[0])) for one, seen in zip(found, apparent, strict=True) if seen is not None]
     sweep, test = (100 * mean(pair[at] for pair in shrunk) for at in (0, 1))
     return (
-        f"What the sweep says (left) and what is left of it when each arm has its own learning rate (right, another "
-        f"scale; {min(one.pairs for one in found)} pairs each): the mean size of a difference falls from {sweep:.1f} to {test:.1f} points."
+        "What the sweep says (left) and what is left of it when each arm has its own learning rate (right, another "
+        f"scale; {min(one.pairs for one in found)} pairs each): the mean size of a difference falls from {sweep:.1f} "
+        f"to {test:.1f} points."
     )
 
 
