@@ -239,7 +239,7 @@ def test_the_verdict_on_the_losses_says_what_the_rows_say() -> None:
     cells = {(name, depth): loss.tuned(some, name, depth) for depth, name in product(loss.DEPTHS, loss.RATES)}
     told = text_of(q08_loss.verdict(cells, some))
     assert "cross entropy is better by accuracy: cross entropy less squared error +1.00 (+1.00 to +1.00)" in told
-    assert "So: cross entropy, since it is more accurate and faster in the first epoch." in told
+    assert "So: cross entropy: it is more accurate and faster in the first epoch." in told
     assert "ahead in 5 of 5; in 5 of them" in text_of(q08_loss.best_pair(rows))
 
 
