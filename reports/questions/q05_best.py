@@ -76,7 +76,7 @@ def crowds(trials: Sequence[Row], low: float = 0.2, high: float = 0.8, early: in
     gained = 100 * (found.max() - found[:early].max())
     return (
         f"They gather in two crowds: {percent(float((found > high).mean()), 0)} are above {percent(high, 0)}, "
-        f"{percent(float((found < low).mean()), 0)} below {percent(low, 0)}, little is in between. Below "
+        f"{percent(float((found < low).mean()), 0)} below {percent(low, 0)}, the rest in between. Below "
         f"{percent(FAILED, 0)} are {' and '.join(parts)}. After the first {early} trials the best has risen by "
         f"{gained:.2f} points."
     )
