@@ -165,12 +165,18 @@ def pairs(rows: Iterable[Row]) -> list[Pair]:
 
 
 def tuned(some: Sequence[Pair], optimizer: str, depth: int) -> list[tuple[Row, Row]]:
-    """Return the runs of an optimizer and a depth, each loss at the learning rate that is the best for it, by seed."""
+    """Return the runs of an optimizer and a depth, each loss at the learning rate that is the best for it, by seed.
+
+    They are of the seeds for which every learning rate has been run.
+    """
     own = [p for p in some if (p.settings["optimizer"], p.settings["num_layers"]) == (optimizer, depth)]
-    rates = {rate: [pair for pair in own if pair.settings["learning_rate"] == rate] for rate in RATES[optimizer]}
-    rates = {rate: group for rate, group in rates.items() if len(group) == len(SEEDS)}
-    if not rates:
+    seeds = [seed for seed in SEEDS if sum(pair.seed == seed for pair in own) == len(RATES[optimizer])]
+    if not seeds:
         return []
+    rates = {
+        rate: [pair for pair in own if pair.settings["learning_rate"] == rate and pair.seed in seeds]
+        for rate in RATES[optimizer]
+    }
     ours = max(rates, key=lambda rate: mean(last(pair.ours) for pair in rates[rate]))
     theirs = max(rates, key=lambda rate: mean(last(pair.theirs) for pair in rates[rate]))
     return [(a.ours, b.theirs) for a in rates[ours] for b in rates[theirs] if a.seed == b.seed]

@@ -197,8 +197,8 @@ def draw(rows: Sequence[Row], theme: Theme) -> Drawing:
     for axes, case in zip(panels.ravel(), CASES[:4], strict=True):
         arm = helper(rows, case)
         changed = change(case.changes[arm - 1])
-        dress(axes, theme, f"{case.name}\nand, changed: {changed}", "layer", "norm of the gradient")
-        axes.title.set_fontsize(10.5)
+        dress(axes, theme, "", "layer", "norm of the gradient")
+        axes.set_title(f"{case.name}\nchanged: {changed}", loc="left", color=theme.ink, fontsize=10.5)
         for which, name, colour in ((0, "fails", theme.series[1]), (arm, "changed", theme.series[0])):
             own = of(rows, case.arms[which])
             for at, dashes, when in ((0, ":", "at the start"), (1, "-", "after an epoch")):
