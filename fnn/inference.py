@@ -35,7 +35,7 @@ def assess(members: Sequence[Model], config: Config, part: str) -> tuple[str, An
     )
     for member in members:
         _check_size(pictures, member, config.dataset)
-    seen = [dataset_of(member.config, pictures, labels, len(model.class_names)) for member in members]
+    seen = [dataset_of(m.config, pictures, labels, len(model.class_names), m.fitted) for m in members]
     data = seen[0]
     results = [evaluate(m.spec, m.params, d, m.config.views) for m, d in zip(members, seen, strict=True)]
     result = pooled(model.spec, results, data)
@@ -70,8 +70,8 @@ def classify(members: Sequence[Model], images: Array) -> Array:
 
 
 def _classify(model: Model, images: Array) -> Array:
-    data = dataset_of(model.config, images, np.zeros(len(images), np.int64), len(model.class_names))
-    return predict_views(model.spec, model.params, data.x, model.config.views)
+    data = dataset_of(model.config, images, np.zeros(len(images), np.int64), len(model.class_names), model.fitted)
+    return predict_views(model.spec, model.params, data.design, model.config.views, of=data.features)
 
 
 def read_pictures(path: Path, members: Sequence[Model], resize: bool = False, invert: bool = False) -> Array:

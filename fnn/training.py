@@ -104,7 +104,7 @@ def run_epoch(plan: Plan, data: Dataset, state: TrainState, steps: int | None = 
     windows = tuple(_windows(plan, n, done, end))
     masks = {b: _masks(plan, b) for _, b, _ in windows}
     passes = {b: gradient_pass(spec, theta, gradient, b, masks[b]) for _, b, _ in windows}
-    change = transform_of(plan.augmentation, spec.sizes[0], plan.seed)
+    change = transform_of(plan.augmentation, spec.sizes[0], plan.seed, data.features)
     tally, step = state.tally if done else Tally(), state.step
 
     gathered = np.empty((max(WINDOW, size), data.design.shape[1]), spec.dtype)
@@ -113,7 +113,7 @@ def run_epoch(plan: Plan, data: Dataset, state: TrainState, steps: int | None = 
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for start, size, count in windows:
             rows = order[start : start + size * count]
-            x = np.take(data.design, rows, axis=0, out=gathered[: len(rows)], mode="clip")
+            x = data.design.take(rows, axis=0, out=gathered[: len(rows)], mode="clip")
             designs, labels = x.reshape(count, size, -1).transpose(0, 2, 1), data.labels[rows]
             wanted = targets(labels.reshape(count, size), data.classes, plan.label_smoothing, spec.dtype)
             if change:
