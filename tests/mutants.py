@@ -30,6 +30,8 @@ TESTS = [
     "helpers",
     "ensembles",
     "features",
+    "patches",
+    "coded",
 ]
 #: (module, what stands there, what is planted instead); the text must stand there exactly once.
 MUTANTS = (
@@ -116,7 +118,18 @@ MUTANTS = (
     ("features", '((1, 1), (1, 1), (0, 0)), "edge")', '((1, 1), (1, 1), (0, 0)))'),
     ("features", "x[2:, 1:-1], x[:-2, 1:-1], out=out[2]", "x[:-2, 1:-1], x[2:, 1:-1], out=out[2]"),
     ("features", "grid[turned, :, ::-1]", "grid[:, :, ::-1]"),
+    ("features", "patches.mirror() + _width((side, side))", "np.arange(patches.width()) + _width((side, side))"),
+    ("patches", "index[:, :, ::-1, ::-1].ravel()", "index[:, :, ::-1].ravel()"),
+    ("patches", "CONTRAST * 255**2", "CONTRAST * 255"),
+    ("patches", "v *= (UNIT / np.maximum(length, 1)).astype(np.float32)[:, None]\n    return np.rint(v, out=v)", "v *= (UNIT / np.maximum(length, 1)).astype(np.float32)[:, None]\n    return v"),
+    ("patches", "atoms[:, _mirrored_pixels()]", "atoms[:, ::-1]"),
+    ("patches", "    covariance += covariance[turned][:, turned]\n", ""),
+    ("patches", "(-most, -threshold)", "(-most, threshold)"),
+    ("coded", "np.maximum(features.max(axis=0), features.max(axis=0)[mirror])", "features.max(axis=0)"),
+    ("coded", "self.rows.take(indices, mode=mode)", "indices"),
+    ("coded", "(FLOOR * MOST) ** 2", "(FLOOR * MOST)"),
     # dropout and changes of batches
+    ("augment", "x[chosen[:, None], index]", "x[chosen[:, None], index[::-1]]"),
     ("network", "            np.multiply(below, mask, out=below)\n", "            pass\n"),
     ("network", "            np.multiply(z, mask, out=following[:-1])\n", "            np.multiply(z, mask, out=z)\n            following[:-1] = z\n"),
     ("network", "tuple(map(np.empty_like, masks)) or tuple(a[:-1] for a in inputs)", "tuple(a[:-1] for a in inputs)"),
