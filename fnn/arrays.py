@@ -26,6 +26,9 @@ def freeze(array: Array) -> Array:
     return array
 
 
+_EMPTY = freeze(np.empty(0))  # stands for an array that has been taken out of a record
+
+
 def map_arrays(function: Callable[[Array], Array], record: R) -> R:
     """Apply ``function`` to every array of a nested record (attrs or tuple); all other fields are kept as they are."""
     if isinstance(record, np.ndarray):
@@ -41,6 +44,20 @@ def map_arrays(function: Callable[[Array], Array], record: R) -> R:
 def thaw(record: R) -> R:
     """Copy a record's arrays into private, writable ones: the start of a transient, which ends with ``freeze_all``."""
     return map_arrays(np.array, record)
+
+
+def thaw_given(given: list[R]) -> R:
+    """Take the last record of a list and thaw it array by array: each is freed, if nobody else holds it, before the
+    next is copied.
+
+    >>> held = [(np.zeros(1), np.ones(1))]
+    >>> thaw_given(held), held
+    ((array([0.]), array([1.])), [])
+    """
+    arrays: list[Array] = []
+    empty = map_arrays(lambda array: arrays.append(array) or _EMPTY, given.pop())
+    arrays.reverse()
+    return map_arrays(lambda _: np.array(arrays.pop()), empty)
 
 
 def freeze_all(record: R) -> R:

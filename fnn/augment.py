@@ -36,6 +36,7 @@ class Augmentation:
     shift: int = 0  # largest shift down, up, right or left, in pixels
     rotation: float = 0.0  # largest angle, in degrees
     scaling: float = 0.0  # largest relative change of size
+    shear: float = 0.0  # largest angle of what stood upright, in degrees
     elastic: float = 0.0  # root mean square of the displacement along each axis, in pixels
     mixup: float = 0.0  # parameter of Beta(mixup, mixup), of which the share of the other image is drawn
     input_noise: float = 0.0  # standard deviation, of pixels from 0 to 1
@@ -126,16 +127,18 @@ def elastic_fields(side: int, seed: int, dtype: str = "float32") -> Array:
     return freeze((smoothing @ noise @ smoothing.T).reshape(FIELDS, -1).astype(dtype))
 
 
-def rotations(degrees: Array, scales: Array) -> Array:
-    """Return ``A``, (n, 2, 2), of images turned by ``degrees`` against the clock and enlarged by ``scales``.
+def affine(degrees: Array, scales: Array, slants: Array) -> Array:
+    """Return ``A``, (n, 2, 2), of images slanted, turned by ``degrees`` against the clock and enlarged by ``scales``.
 
-    The matrices are the inverse: they map a point of the result to where it comes from.
+    ``slants`` are the angles, in degrees, by which what stood upright leans to the right. The matrices are the inverse:
+    they map a point of the result to where it comes from.
 
-    >>> rotations(np.array([0.0]), np.array([2.0])).tolist()
-    [[[0.5, 0.0], [-0.0, 0.5]]]
+    >>> affine(np.array([0.0]), np.array([2.0]), np.array([0.0])).tolist()
+    [[[0.5, 0.0], [0.0, 0.5]]]
     """
     cos, sin = np.cos(np.radians(degrees)) / scales, np.sin(np.radians(degrees)) / scales
-    return np.array([[cos, sin], [-sin, cos]]).transpose(2, 0, 1)
+    lean = np.tan(np.radians(slants))  # of what is a pixel higher, to the right: undone after the turn is
+    return np.array([[cos, sin], [lean * cos - sin, lean * sin + cos]]).transpose(2, 0, 1)
 
 
 def mixed(array: Array, other: Array, share: float) -> Array:
@@ -176,7 +179,7 @@ def check(augmentation: Augmentation, features: int, of: str = "pixels") -> None
 
     Whatever the features are ``of``, an image can be mirrored by permuting them.
     """
-    for name in ("flip", "shift", "rotation", "scaling", "elastic"):
+    for name in ("flip", "shift", "rotation", "scaling", "shear", "elastic"):
         mirrored = name == "flip" and of != "pixels"
         if getattr(augmentation, name) and not mirrored and (of != "pixels" or isqrt(features) ** 2 != features):
             raise UserError(f"--{name}: expected images as wide as they are high, found {features} pixels")
@@ -189,7 +192,7 @@ def transform_of(augmentation: Augmentation, features: int, seed: int, of: str =
     rows = (
         ({"flip"}, _flip if of == "pixels" else partial(_permute, mirror_of(of, features))),
         ({"shift"}, _shift),
-        ({"rotation", "scaling", "elastic"}, _warp),
+        ({"rotation", "scaling", "shear", "elastic"}, _warp),
         ({"mixup"}, _mix),
         ({"input_noise"}, _add_noise),
         ({"input_dropout"}, _drop),
@@ -235,7 +238,8 @@ def _warp(most: Augmentation, seed: int) -> Transform:
         degrees, change = generator.uniform(-1, 1, (2, len(x)))
         chosen = generator.integers(0, FIELDS, (len(x), 2))
         sizes = most.elastic * generator.choice([-1.0, 1.0], (len(x), 2, 1)).astype(x.dtype)
-        matrices = rotations(most.rotation * degrees, 1 + most.scaling * change).astype(x.dtype)
+        slants = most.shear * generator.uniform(-1, 1, len(x))
+        matrices = affine(most.rotation * degrees, 1 + most.scaling * change, slants).astype(x.dtype)
         fields = elastic_fields(images.shape[-1], seed, x.dtype.char) if most.elastic else None
         for span in spans(len(x), BLOCK):
             moved = fields.take(chosen[span], axis=0) * sizes[span] if fields is not None else None

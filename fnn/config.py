@@ -6,6 +6,7 @@ import difflib
 import inspect
 import math
 import re
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -21,7 +22,7 @@ from fnn.features import FEATURES
 from fnn.initializers import INITIALIZERS
 from fnn.losses import LOSSES
 from fnn.network import Spec
-from fnn.optimizers import OPTIMIZERS, with_clipping, with_decoupled_decay, with_l2, with_schedule
+from fnn.optimizers import OPTIMIZERS, with_averaging, with_clipping, with_decoupled_decay, with_l2, with_schedule
 from fnn.schedules import SCHEDULES
 from fnn.training import Plan
 from fnn.updates import Optimizer
@@ -92,7 +93,7 @@ YES_OR_NO = Kind("yes or no", _yes_or_no, metavar="{no,yes}")
 POSITIVE = real("a number above 0", lambda x: x > 0)
 NOT_NEGATIVE = real("a number of at least 0", lambda x: x >= 0)
 SHARE = real("a number of at least 0 and below 1", lambda x: 0 <= x < 1)
-INNER_SHARE = real("a number above 0 and below 1", lambda x: 0 < x < 1)
+ANGLE = real("a number of at least 0 and below 90", lambda x: 0 <= x < 90)
 WIDTHS = Kind("one width, or one for each hidden layer, each a whole number from 1", _widths, several=True, metavar="N")
 THREADS = Kind(
     "auto or a whole number from 1 to 10^9",
@@ -128,7 +129,7 @@ class Config:
 
     dataset: str = option("fashion_mnist", "-d", one_of(OFFICIAL), "data", "images to train on")
     validation_fraction: float = option(
-        0.1, "", INNER_SHARE, "data", "share of the training images, by class, held out to validate on"
+        0.1, "", SHARE, "data", "share of the training images, by class, held out to validate on; 0: train on all"
     )
     features: str = option("pixels", "", one_of(FEATURES), "data", "what of an image the network sees")
     data_dir: str = option("", "", TEXT, "data", "directory of IDX, IDX.gz or npz files (else found or downloaded)")
@@ -158,6 +159,7 @@ class Config:
     shift: int = option(0, "", whole(0), "training", "shift images at random, by up to so many pixels along each axis")
     rotation: float = option(0.0, "", NOT_NEGATIVE, "training", "turn images at random, by up to so many degrees")
     scaling: float = option(0.0, "", SHARE, "training", "change the images' size at random, by up to this share")
+    shear: float = option(0.0, "", ANGLE, "training", "slant images at random, by up to so many degrees")
     elastic: float = option(
         0.0,
         "",
@@ -191,6 +193,9 @@ class Config:
         0.3, "", NOT_NEGATIVE, "optimizer", "weights shrink by this times the learning rate a step (AdamW's form)"
     )
     clip_norm: float = option(0.0, "", NOT_NEGATIVE, "optimizer", "largest norm of the gradient; 0: any")
+    averaging: float = option(
+        0.0, "", SHARE, "optimizer", "decay of the running mean of the parameters that is validated and kept; 0: none"
+    )
 
     run_dir: str = option("", "", TEXT, "run", "directory of the results (default: runs/NAME by the settings)")
     checkpoint_every: float = option(5.0, "", POSITIVE, "run", "minutes after which an epoch under way is saved, too")
@@ -208,6 +213,8 @@ class Config:
             raise UserError(
                 f"--hidden_size: expected one width or {self.num_layers} (--num_layers), found {len(self.hidden_size)}"
             )
+        if self.patience and not self.validation_fraction:
+            raise UserError(f"--patience: expected 0 without images to validate on, found {self.patience}")
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -264,6 +271,7 @@ def optimizer_of(config: Config, total_steps: int) -> Optimizer:
         with_l2(config.weight_decay),
         with_clipping(config.clip_norm or math.inf),
         with_schedule(SCHEDULES[config.schedule](total_steps)),
+        with_averaging(config.averaging),
     )
 
 
@@ -293,16 +301,50 @@ def plan_of(config: Config, features: int, classes: int, n: int) -> Plan:
     )
 
 
+#: What a run's name says of settings that are off by default: the setting, and the word for it.
+WORDS: Mapping[str, str] = {
+    "features": "see",
+    "flip": "flip",
+    "shift": "shift",
+    "rotation": "turn",
+    "scaling": "size",
+    "shear": "shear",
+    "elastic": "elastic",
+    "mixup": "mix",
+    "dropout": "drop",
+    "input_dropout": "indrop",
+    "input_noise": "noise",
+    "averaging": "mean",
+    "views": "views",
+    "validation_fraction": "val",
+    "dtype": "as",
+}
+LONGEST = 200  # characters of a name, which is a directory's, too
+
+
 def name_of(config: Config) -> str:
     """Return a run's name: what it is.
 
     >>> name_of(Config(activation="tanh", optimizer="nadam", batch_size=64, num_layers=3, hidden_size=128))
     'hl_3_bs_64_ac_tanh_op_nadam_sz_128_lr_0.001_ep_25_wi_He_wd_0_lo_ce_fashion_mnist_seed_0'
+    >>> name_of(Config(flip="yes", elastic=0.4))
+    'hl_2_bs_256_ac_ReLU_op_adam_sz_1024_lr_0.001_ep_25_wi_He_wd_0_lo_ce_flip_elastic_0.4_fashion_mnist_seed_0'
     """
     losses = {"cross_entropy": "ce", "mean_squared_error": "mse"}
-    return (
+    name = (
         f"hl_{config.num_layers}_bs_{config.batch_size}_ac_{config.activation}_op_{config.optimizer}"
         f"_sz_{'-'.join(map(str, config.hidden_size))}_lr_{config.learning_rate:g}_ep_{config.epochs}"
         f"_wi_{config.weight_init}_wd_{config.weight_decay:g}_lo_{losses[config.loss]}"
-        f"_{config.dataset}_seed_{config.seed}"
+        f"{_differences(config)}_{config.dataset}_seed_{config.seed}"
     )
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 9]}_{zlib.crc32(name.encode()):08x}"
+
+
+def _differences(config: Config) -> str:
+    pairs = ((name, word, getattr(config, name)) for name, word in WORDS.items())
+    changed = ((word, value) for name, word, value in pairs if value != FIELDS[name].default)
+    return "".join(f"_{word}" if value == "yes" else f"_{word}_{_brief(value)}" for word, value in changed)
+
+
+def _brief(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"

@@ -19,15 +19,15 @@ from fnn.featurecache import stored_codes
 from fnn.features import FEATURES, Fitted
 from fnn.metrics import evaluate
 from fnn.schedules import SCHEDULES
-from fnn.training import Plan, TrainState, initial_state, train
+from fnn.training import Plan, TrainState, train
 
 
 @frozen(eq=False)
 class Parts:
-    """The training images of an experiment, split: a network is trained on one part and chosen by the other."""
+    """The training images of an experiment, split: a network is trained on one part and chosen by the other, if any."""
 
     train: Dataset
-    validation: Dataset
+    validation: Dataset | None
     fitted: Fitted | None = None  # what their features have learned
 
 
@@ -39,8 +39,8 @@ class Report:
     step: int
     train_loss: float
     train_accuracy: float
-    val_loss: float
-    val_accuracy: float
+    val_loss: float | None  # None without images to validate on
+    val_accuracy: float | None
     learning_rate: float  # at the epoch's last step
     seconds: float  # of training and validation
 
@@ -59,7 +59,7 @@ def parts_of(config: Config, images: Images) -> Parts:
     if len(labels) and np.ptp(labels) == 0:
         raise UserError(f"{images.source}: expected images of at least two classes, found only {labels[0]}")
     chosen, held_out = split(labels, config.validation_fraction, config.seed)
-    if not (len(chosen) and len(held_out)):
+    if not len(chosen) or (config.validation_fraction and not len(held_out)):
         raise UserError(
             f"--validation_fraction: expected one that leaves images for both parts, found "
             f"{config.validation_fraction:g}, which splits {len(labels)} into {len(chosen)} and {len(held_out)}"
@@ -68,8 +68,10 @@ def parts_of(config: Config, images: Images) -> Parts:
     if row.fit:
         return _parts_of_codes(config, images, chosen, held_out)
     train, validation = (
-        dataset_of(config, images.train_images[index], labels[index], classes) for index in (chosen, held_out)
+        dataset_of(config, images.train_images[index], labels[index], classes) if len(index) else None
+        for index in (chosen, held_out)
     )
+    assert train is not None, "some images were chosen"
     return Parts(train, validation)
 
 
@@ -80,7 +82,7 @@ def _parts_of_codes(config: Config, images: Images, chosen: Array, held_out: Arr
     check_labels(codes, images.train_labels, len(images.class_names))
     design = coded(codes, fitted.scale, config.dtype)
     whole = Dataset(design, freeze(np.array(images.train_labels, np.int64)), len(images.class_names), config.features)
-    return Parts(take(whole, chosen), take(whole, held_out), fitted)
+    return Parts(take(whole, chosen), take(whole, held_out) if len(held_out) else None, fitted)
 
 
 def plan_for(config: Config, parts: Parts) -> Plan:
@@ -93,41 +95,44 @@ def observe(
 ) -> Iterator[tuple[TrainState, Report | None]]:
     """Train as configured: a lazy stream of states, each with its report if an epoch has ended there.
 
+    What is validated is each state's ``answer``: the running mean of the parameters, where the optimizer keeps one.
     It goes on from ``state``, or begins; the state it begins with isn't repeated. There are ``pieces`` states an epoch.
-    Raises DivergenceError as soon as the loss of a training step or of the validation is NaN or infinite.
+    Like ``train`` it holds no state that it has passed on. Raises DivergenceError as soon as the loss of a training
+    step or of the validation is NaN or infinite.
     """
     plan = plan_for(config, parts)
     total = plan.steps_per_epoch(len(parts.train))
     schedule = SCHEDULES[config.schedule](config.epochs * total)
-    states = train(plan, parts.train, config.epochs, state or initial_state(plan), -(-total // pieces))
+    states = train(plan, parts.train, config.epochs, state, -(-total // pieces))
+    del state
     began, epoch = time.perf_counter(), next(states).epoch
     for now in states:
         if now.epoch == epoch:
             yield now, None
+            del now
             continue
-        epoch, result = now.epoch, evaluate(plan.spec, now.params, parts.validation)
-        if not isfinite(result.loss):
+        epoch, result = now.epoch, evaluate(plan.spec, now.answer, parts.validation) if parts.validation else None
+        if result is not None and not isfinite(result.loss):
             raise DivergenceError(now.step, result.loss, config.learning_rate)
-        seconds = time.perf_counter() - began
-        yield (
-            now,
-            Report(
-                epoch=epoch,
-                step=now.step,
-                train_loss=now.tally.loss / now.tally.samples,
-                train_accuracy=now.tally.correct / now.tally.samples,
-                val_loss=result.loss,
-                val_accuracy=result.accuracy,
-                learning_rate=config.learning_rate * schedule(now.step),
-                seconds=seconds,
-            ),
+        report = Report(
+            epoch=epoch,
+            step=now.step,
+            train_loss=now.tally.loss / now.tally.samples,
+            train_accuracy=now.tally.correct / now.tally.samples,
+            val_loss=result and result.loss,
+            val_accuracy=result and result.accuracy,
+            learning_rate=config.learning_rate * schedule(now.step),
+            seconds=time.perf_counter() - began,
         )
+        yield now, report
+        del now
         began = time.perf_counter()
 
 
 def best_of(reports: Sequence[Report]) -> Report:
-    """Return the first report of the best validation accuracy."""
-    return max(reports, key=lambda report: report.val_accuracy)
+    """Return the first report of the best validation accuracy; the last one if nothing was validated."""
+    judged = [report for report in reports if report.val_accuracy is not None]
+    return max(judged, key=lambda report: report.val_accuracy or 0.0) if judged else reports[-1]
 
 
 def out_of_patience(config: Config, reports: Sequence[Report]) -> bool:

@@ -125,6 +125,8 @@ def curves(history: Sequence[Mapping[str, Any]]) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(nbins=9, integer=True, min_n_ticks=1))
         for part, colour, name in (("train", RIGHT, "training"), ("val", WRONG[0], "validation")):
             epochs, values = _series(history, f"{part}_{measure}")
+            if part == "val" and len(epochs) and not np.isfinite(values).any():
+                continue  # nothing was validated
             marker = "o" if len(epochs) <= 30 else None
             axes.plot(epochs, values, color=colour, marker=marker, markersize=3.5, linewidth=1.8, label=name)
             if part == "val" and np.isfinite(values).any():

@@ -34,11 +34,11 @@ def check(config: Config, images: Images) -> None:
 def estimate(config: Config, images: Images) -> int:
     """Return about how many bytes a run allocates at its peak, beyond the interpreter and its libraries.
 
-    That is when an epoch ends: the parameters and the optimizer's state are there as they were when the run was
-    resumed, before the epoch and after it; and so are the gradient and the best parameters.
+    While it trains there are the parameters, the gradient, what the optimizer remembers and the best parameters. A run
+    that is resumed reads its state beside an empty one.
     """
     rows, features = len(images.train_images), _features(config, images)
-    vectors = 3 * (1 + slots(config)) + 2
+    vectors = max(3 + slots(config), 2 * (1 + slots(config)))
     hidden = sum(config.hidden_size) * (config.num_layers if len(config.hidden_size) == 1 else 1)
     batch = min(config.batch_size, rows)
     values = (

@@ -286,6 +286,43 @@ def with_schedule(schedule: Schedule) -> Callable[[Optimizer], Optimizer]:
     return wrap
 
 
+@frozen(eq=False)
+class Averaged:
+    inner: State
+    mean: Array  # running mean of the parameters
+
+
+def with_averaging(decay: float) -> Callable[[Optimizer], Optimizer]:
+    """Keep a running mean of the parameters beside them: ``mean_t = sum_k decay^{t-k} theta_k / W_t``.
+
+    It is what ``averaged`` returns; training doesn't see it (Polyak & Juditsky 1992, "Acceleration of stochastic
+    approximation by averaging", with weights that decay). With ``W_t = 1 + decay + ... + decay^{t-1}`` it is
+    a mean from the first step on; its update is ``mean += (theta - mean) / W_t``.
+    """
+
+    def wrap(optimizer: Optimizer) -> Optimizer:
+        def begin(signal: Signal, state: Averaged) -> tuple[Signal, Averaged]:
+            signal, inner = optimizer.begin(signal, state.inner)
+            return signal, Averaged(inner, state.mean)
+
+        def rule(signal: Signal, block: Block, state: Averaged) -> None:
+            optimizer.rule(signal, block, state.inner)
+            (theta, _g, s), mean = block.arrays, state.mean
+            np.subtract(theta, mean, out=s)
+            s /= total_weight(decay, signal.step)
+            mean += s
+
+        init = lambda params: Averaged(optimizer.init(params), zeros(params))  # noqa: E731
+        return evolve(optimizer, init=init, begin=begin, rule=rule) if decay else optimizer
+
+    return wrap
+
+
+def averaged(params: Params, state: State) -> Params:
+    """Return the parameters to predict with: their running mean where the optimizer's state has one."""
+    return evolve(params, theta=state.mean) if isinstance(state, Averaged) else params
+
+
 #: Every optimizer by its name on the command line; its parameters' names are those of the command line's options.
 OPTIMIZERS: Mapping[str, Callable[..., Optimizer]] = {
     "sgd": sgd,

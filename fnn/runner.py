@@ -83,9 +83,12 @@ def run(config: Config, resume: bool = False, say: Say = print) -> dict[str, Any
         write_json(directory / "config.json", settings)
         if not resume:
             _forgiving(_show_samples, images, out)
-        say(f"{images.source}: {len(parts.train):,} images to train on, {len(parts.validation):,} to validate")
+        held_out = f"{len(parts.validation):,} to validate" if parts.validation else "none held out to validate"
+        say(f"{images.source}: {len(parts.train):,} images to train on, {held_out}")
         say(f"network {'-'.join(map(str, plan.spec.sizes))}: {plan.spec.parameters:,} parameters; threads: {used}")
-        model, reports = _fit(config, plan, parts, images.class_names, state, reports, best, out, request)
+        stream = () if out_of_patience(config, reports) else observe(config, parts, state, PIECES)
+        del state  # so that only the stream has it, which gives it up
+        model, reports = _fit(config, plan, parts, images.class_names, stream, reports, best, out, request)
         return _conclude(model, images, reports, out, used)
 
 
@@ -115,23 +118,25 @@ def _fit(
     plan: Plan,
     parts: Parts,
     class_names: tuple[str, ...],
-    state: TrainState | None,
+    stream: Iterable[Observation],
     reports: tuple[Report, ...],
     best: Model | None,
     out: Outlets,
     request: Request,
 ) -> tuple[Model, tuple[Report, ...]]:
-    """Consume the stream of states: keep the best, save, report, stop early. Returns the best model and all reports."""
-    stream = () if out_of_patience(config, reports) else observe(config, parts, state, PIECES)
+    """Consume the stream of states: keep the best, save, report, stop early. Returns the best model and all reports.
+
+    Where nothing is validated, the last is the best.
+    """
     saved = time.monotonic()
     for now, report in _with_bar(_explained(stream, out), plan.steps_per_epoch(len(parts.train)), config.epochs):
         if report is not None:
             reports = (*reports, report)
             best = (
-                Model(plan.spec, now.params, config, class_names, parts.fitted) if best_of(reports) is report else best
+                Model(plan.spec, now.answer, config, class_names, parts.fitted) if best_of(reports) is report else best
             )
             out.say(_line(report, config.epochs))
-            out.tracker.log({name: value for name, value in asdict(report).items() if name != "epoch"}, report.epoch)
+            out.tracker.log(_known(asdict(report), "epoch"), report.epoch)
             if report.epoch.bit_count() == 1 or report.epoch == config.epochs:  # after 1, 2, 4, 8, ... epochs
                 out.tracker.histograms(_histograms(plan, now.params, parts.train))
         if report is not None or request or time.monotonic() - saved >= 60 * config.checkpoint_every:
@@ -142,6 +147,7 @@ def _fit(
         if out_of_patience(config, reports):
             out.say(f"stopped: no better validation accuracy in {config.patience} epochs")
             break
+        del now  # the next one takes its place in memory
     assert best is not None, "at least one epoch was run, or read from the history"
     return best, reports
 
@@ -197,6 +203,7 @@ def _with_bar(stream: Iterable[Observation], total: int, epochs: int) -> Iterato
             if report is not None:
                 bar.clear()  # the report's line has the place for itself
             yield now, report
+            del now
 
 
 def _histograms(plan: Plan, params: Params, data: Dataset) -> dict[str, np.ndarray]:
@@ -248,7 +255,7 @@ def _conclude(model: Model, images: Images, reports: tuple[Report, ...], out: Ou
         _forgiving(figures.save, figure, out.directory / name)
     if (out.directory / "confusion.png").exists():
         out.tracker.figure("confusion", out.directory / "confusion.png")
-    out.tracker.summary(summary)
+    out.tracker.summary(_known(summary))
     out.say(f"\n{_table(summary)}")
     _keep(None, model, reports, out)  # unforgiving: a run whose results are not on disk has failed
     write_json(out.directory / "summary.json", summary)
@@ -259,19 +266,29 @@ def _conclude(model: Model, images: Images, reports: tuple[Report, ...], out: Ou
     return summary
 
 
+def _known(record: Mapping[str, Any], *without: str) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if value is not None and name not in without}
+
+
 def _line(report: Report, epochs: int) -> str:
-    width = len(str(epochs))
-    return (
-        f"epoch {report.epoch:{width}}/{epochs}  train: loss {report.train_loss:.4f}, {report.train_accuracy:7.2%}  "
-        f"validation: loss {report.val_loss:.4f}, {report.val_accuracy:7.2%}  {report.seconds:.1f} s"
+    width, validated = len(str(epochs)), report.val_accuracy is not None
+    parts = (
+        f"epoch {report.epoch:{width}}/{epochs}",
+        f"train: loss {report.train_loss:.4f}, {report.train_accuracy:7.2%}",
+        f"validation: loss {report.val_loss:.4f}, {report.val_accuracy:7.2%}" if validated else "",
+        f"{report.seconds:.1f} s",
     )
+    return "  ".join(filter(None, parts))
 
 
 def _table(summary: Mapping[str, Any]) -> str:
+    chosen = "best" if summary["best_val_accuracy"] is not None else "the last: nothing was held out"
     rows = (
         ("training", summary["train_loss"], summary["train_accuracy"], f"epoch {summary['epochs']}"),
-        ("validation", summary["best_val_loss"], summary["best_val_accuracy"], f"epoch {summary['best_epoch']}, best"),
-        ("test", summary["test_loss"], summary["test_accuracy"], f"epoch {summary['best_epoch']}"),
+        ("validation", summary["best_val_loss"], summary["best_val_accuracy"], f"epoch {summary['best_epoch']}"),
+        ("test", summary["test_loss"], summary["test_accuracy"], f"epoch {summary['best_epoch']}, {chosen}"),
     )
-    lines = (f"{name:<12}{loss:8.4f}{accuracy:11.2%}   {when}" for name, loss, accuracy, when in rows)
+    lines = (
+        f"{name:<12}{loss:8.4f}{accuracy:11.2%}   {when}" for name, loss, accuracy, when in rows if loss is not None
+    )
     return "\n".join((f"{'':<12}{'loss':>8}{'accuracy':>11}", *lines))

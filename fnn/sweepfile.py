@@ -110,7 +110,7 @@ def parse(content: Any) -> Sweep:
     if cap is not None and (not isinstance(cap, int) or cap < 1):
         raise UserError(f"run_cap: expected a whole number of at least 1, found {cap!r}")
     config_of({name: spec["value"] for name, spec in parameters.items() if "value" in spec})
-    return checked_before(content)
+    return _validated(checked_before(content))
 
 
 def checked_before(content: Mapping[str, Any]) -> Sweep:
@@ -225,6 +225,15 @@ def _check_method(content: Mapping[str, Any], parameters: Mapping[str, Mapping[s
             raise UserError(f"parameters.{name}: expected no probabilities with method bayes, which has its own")
     if method != "grid" and all("value" in spec for spec in parameters.values()):
         raise UserError("parameters: expected at least one that isn't constant")
+
+
+def _validated(sweep: Sweep) -> Sweep:
+    """Raise UserError for a sweep by what is validated, some of whose trials validate nothing."""
+    spec = sweep.parameters.get("validation_fraction", {"values": ()})
+    shares = [float(value) for value in _samples("validation_fraction", spec)]
+    if sweep.metric.startswith("val_") and 0 in shares:
+        raise UserError(f"metric: expected one of training without images to validate on, found {sweep.metric}")
+    return sweep
 
 
 def _check_metric(content: Mapping[str, Any]) -> None:

@@ -7,15 +7,15 @@ from math import nan
 
 import numpy as np
 from attrs import frozen
-from toolz import accumulate
 
 from fnn import blas
-from fnn.arrays import Array, freeze, freeze_all, rng, thaw
+from fnn.arrays import Array, freeze, freeze_all, rng, thaw_given
 from fnn.augment import NOTHING, Augmentation, draw_masks, transform_of
 from fnn.data import Dataset, epoch_order, targets
 from fnn.errors import DivergenceError
 from fnn.helpers import at_once
 from fnn.network import Params, Spec, gradient_pass, init_params
+from fnn.optimizers import averaged
 from fnn.updates import BLOCK, Optimizer, Signal, State, bind, in_turn
 
 SHARED_FROM = 1 << 20  # parameters: smaller updates gain less by a second thread than it takes to wake it
@@ -60,6 +60,11 @@ class TrainState:
     epoch: int = 0  # whole epochs so far
     tally: Tally = Tally()
 
+    @property
+    def answer(self) -> Params:
+        """The parameters to predict with: the running mean of those that are trained, where there is one."""
+        return averaged(self.params, self.optimizer_state) if self.step else self.params
+
 
 def initial_state(plan: Plan) -> TrainState:
     """Return the state before the first step, a pure function of the plan."""
@@ -73,13 +78,15 @@ def train(
     """Return the lazy stream of states from ``state``, or the initial one, to the end of epoch ``epochs``.
 
     There is one state an epoch, or, with ``steps``, one after at most so many steps: the same states and more of them.
+    The stream holds no state that it has passed on: where its reader drops each before asking for the next, no vector
+    is there twice while the network trains.
     """
-    start = state or initial_state(plan)
-    total = plan.steps_per_epoch(len(data))
-    piece = min(steps or total, total)
-    done = start.step - start.epoch * total
-    pieces = (epochs - start.epoch) * -(-total // piece) - (-(-total // piece) - -(-(total - done) // piece))
-    return accumulate(lambda now, _: run_epoch(plan, data, now, piece), range(pieces), start)  # pyright: ignore[reportArgumentType]
+    held = [state or initial_state(plan)]
+    del state
+    yield held[0]
+    while held[0].epoch < epochs:
+        held.append(_advance(plan, data, held, steps or None))
+        yield held[0]
 
 
 def run_epoch(plan: Plan, data: Dataset, state: TrainState, steps: int | None = None) -> TrainState:
@@ -89,14 +96,21 @@ def run_epoch(plan: Plan, data: Dataset, state: TrainState, steps: int | None = 
     each step. An epoch in several pieces is bitwise the epoch in one. Raises DivergenceError with the first step at
     which the loss is NaN or infinite.
     """
+    given = [state]
+    del state  # so that what the caller doesn't hold is freed, too
+    return _advance(plan, data, given, steps)
+
+
+def _advance(plan: Plan, data: Dataset, given: list[TrainState], steps: int | None) -> TrainState:
+    """Do what ``run_epoch`` does with the state that is given away in a list."""
+    state = thaw_given(given)  # our own copy, to be overwritten
     spec, n, size = plan.spec, len(data), plan.batch_size
     total = plan.steps_per_epoch(n)
     done = state.step - state.epoch * total
     end = total if steps is None else min(total, done + steps)
     order = epoch_order(n, plan.seed, state.epoch)
-    theta = np.array(state.params.theta)
+    theta, memory = state.params.theta, state.optimizer_state
     gradient = np.empty_like(theta)
-    memory = thaw(state.optimizer_state)
     parts = plan.threads if blas.YIELDS and theta.size >= SHARED_FROM else 1
     update = bind(
         plan.optimizer, spec.sizes, theta, gradient, memory, BLOCK * parts, parts, at_once if parts > 1 else in_turn

@@ -56,7 +56,8 @@ def _trained(plan: fnn.Plan, data: Dataset, steps: int) -> Block:
     def block() -> None:
         goal = held[0].step + steps
         while held[0].step < goal:
-            held[0] = fnn.run_epoch(plan, data, held[0], min(piece, goal - held[0].step))
+            size = min(piece, goal - held[0].step)
+            held.append(fnn.run_epoch(plan, data, held.pop(), size))
 
     return block
 

@@ -16,12 +16,12 @@ from fnn.augment import (
     FIELDS,
     NOTHING,
     Augmentation,
+    affine,
     dropped_of_256,
     elastic_fields,
     fill_mask,
     flipped,
     mixed,
-    rotations,
     shifted,
     transform_of,
     warped,
@@ -36,11 +36,12 @@ CHANGES = {
     "shift": Augmentation(shift=2),
     "rotation": Augmentation(rotation=15),
     "scaling": Augmentation(scaling=0.2),
+    "shear": Augmentation(shear=15),
     "elastic": Augmentation(elastic=1.5),
     "mixup": Augmentation(mixup=0.4),
     "input_noise": Augmentation(input_noise=0.1),
     "input_dropout": Augmentation(input_dropout=0.2),
-    "all": Augmentation(True, 2, 15, 0.2, 1.5, 0.4, 0.1, 0.2),
+    "all": Augmentation(True, 2, 15, 0.2, 15, 1.5, 0.4, 0.1, 0.2),
 }
 EACH = pytest.mark.parametrize("name", CHANGES)
 dtypes = st.sampled_from(["float32", "float64"])
@@ -98,19 +99,19 @@ def test_a_shift_within_the_margin_keeps_the_mass_exactly(images: Array, rng: np
 @given(batches(), st.booleans())
 def test_the_identity_and_no_displacement_leave_every_bit(images: Array, elastic: bool) -> None:
     n, side = len(images), images.shape[-1]
-    matrices = rotations(np.zeros(n), np.ones(n)).astype(images.dtype)
+    matrices = affine(np.zeros(n), np.ones(n), np.zeros(n)).astype(images.dtype)
     zero = np.zeros((n, 2, side * side), images.dtype)
     assert same(warped(images, matrices, zero if elastic else None), images)
 
 
-@given(batches(), generators(), st.floats(-720, 720), st.floats(0.2, 3))
+@given(batches(), generators(), st.floats(-720, 720), st.floats(0.2, 3), st.floats(-60, 60))
 def test_a_warp_is_the_plain_bilinear_formula(
-    images: Array, rng: np.random.Generator, degrees: float, scale: float
+    images: Array, rng: np.random.Generator, degrees: float, scale: float, slant: float
 ) -> None:
     """Each resampled pixel is interpolated between four; its error is a few roundings of the point it is taken at."""
     images = images.astype(float)
     n, side = len(images), images.shape[-1]
-    matrices = rotations(np.full(n, degrees), np.full(n, scale)) + rng.normal(0, 0.1, (n, 2, 2))
+    matrices = affine(*(np.full(n, value) for value in (degrees, scale, slant))) + rng.normal(0, 0.1, (n, 2, 2))
     moved = rng.normal(0, 2, (n, 2, side * side))
     found, c = warped(images, matrices, moved), (side - 1) / 2
     for k, i, j in np.ndindex(images.shape):
@@ -125,7 +126,7 @@ def test_a_warp_is_the_plain_bilinear_formula(
 @given(batches())
 def test_a_quarter_turn_is_exact_up_to_rounding_and_against_the_clock(images: Array) -> None:
     n = len(images)
-    after = warped(images, rotations(np.full(n, 90.0), np.ones(n)).astype(images.dtype))
+    after = warped(images, affine(np.full(n, 90.0), np.ones(n), np.zeros(n)).astype(images.dtype))
     tolerance = 50 * np.finfo(images.dtype).eps  # of points up to 12 pixels away, and of the cosine that isn't 0
     np.testing.assert_allclose(after, np.rot90(images, axes=(1, 2)), atol=tolerance)
 
@@ -133,8 +134,28 @@ def test_a_quarter_turn_is_exact_up_to_rounding_and_against_the_clock(images: Ar
 def test_a_scale_above_one_enlarges() -> None:
     image = np.zeros((1, 9, 9))
     image[0, 3:6, 3:6] = 1
-    larger, smaller = (warped(image, rotations(np.zeros(1), np.array([s]))).sum() for s in (1.5, 0.6))
+    larger, smaller = (warped(image, affine(np.zeros(1), np.array([s]), np.zeros(1))).sum() for s in (1.5, 0.6))
     assert abs(larger / image.sum() - 1.5**2) < 0.4 and abs(smaller / image.sum() - 0.6**2) < 0.2
+
+
+@given(generators(), st.floats(-180, 180), st.floats(0.2, 3), st.floats(-60, 60))
+def test_the_map_undoes_a_slant_then_a_turn_then_a_growth(
+    rng: np.random.Generator, degrees: float, scale: float, slant: float
+) -> None:
+    """Forward, of (right, up): what is higher moves right by the slant's tangent, then all turns against the clock."""
+    x, y = point = rng.normal(size=2)
+    slanted = complex(x + np.tan(np.radians(slant)) * y, y)
+    turned = slanted * scale * np.exp(1j * np.radians(degrees))
+    (inverse,) = affine(*(np.array([value]) for value in (degrees, scale, slant)))
+    down, right = inverse @ (-turned.imag, turned.real)
+    np.testing.assert_allclose((right, -down), point, atol=1e-12 * (1 + 1 / scale))
+
+
+def test_what_stood_upright_leans_to_the_right() -> None:
+    image = np.zeros((1, 9, 9))
+    image[0, 1:8, 4] = 1
+    columns = warped(image, affine(np.zeros(1), np.ones(1), np.array([45.0])))[0].argmax(axis=1)
+    assert columns[1:8].tolist() == [7, 6, 5, 4, 3, 2, 1]
 
 
 def test_elastic_fields_are_smooth_and_of_variance_one_everywhere() -> None:
@@ -230,7 +251,7 @@ def test_each_change_draws_for_itself() -> None:
     np.testing.assert_allclose(both, flips * mask, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["flip", "shift", "rotation", "scaling", "elastic"])
+@pytest.mark.parametrize("name", ["flip", "shift", "rotation", "scaling", "shear", "elastic"])
 def test_what_moves_pixels_needs_square_images(name: str) -> None:
     with pytest.raises(UserError, match=f"--{name}: expected images as wide as they are high, found 63 pixels"):
         transform_of(CHANGES[name], 63, 0)

@@ -7,9 +7,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fnn.augment import NOTHING, Augmentation
-from fnn.config import FIELDS, OUTSIDE, Config, configure, name_of, optimizer_of, plan_of, spec_of
+from fnn.config import (
+    FIELDS,
+    LONGEST,
+    OUTSIDE,
+    WORDS,
+    Config,
+    configure,
+    name_of,
+    optimizer_of,
+    plan_of,
+    spec_of,
+)
 from fnn.errors import UserError
 from fnn.network import Params
 from fnn.optimizers import OPTIMIZERS
@@ -17,7 +30,7 @@ from fnn.updates import Signal
 
 WRONG: dict[str, tuple[Any, ...]] = {
     "dataset": ("cifar", "", 1, None),
-    "validation_fraction": (0, 1, -0.1, "nan", "x", None),
+    "validation_fraction": (1, -0.1, "nan", "x", None),
     "features": ("hog", "", None),
     "num_layers": (-1, 1.5, "x", None, float("inf")),
     "hidden_size": (0, -3, "x", "", (), (4, 0), "4 x", None, 1.5),
@@ -35,6 +48,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "shift": (-1, 1.5, "x"),
     "rotation": (-1, "inf"),
     "scaling": (-0.1, 1),
+    "shear": (-1, 90, "nan"),
     "elastic": (-1, "nan"),
     "mixup": (-1, "inf"),
     "views": ("all", None),
@@ -51,6 +65,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "weight_decay": (-1, "inf"),
     "decoupled_weight_decay": (-1, "inf"),
     "clip_norm": (-1, "nan"),
+    "averaging": (-0.1, 1, "nan"),
     "checkpoint_every": (0, -1, "x"),
     "threads": (0, "all", 1.5),
     "wandb_mode": ("on",),
@@ -93,6 +108,11 @@ def test_widths_that_are_not_one_for_each_layer_are_refused() -> None:
         configure(Config(), {"hidden_size": "4 4", "num_layers": 3})
 
 
+def test_patience_without_images_to_validate_on_is_refused() -> None:
+    with pytest.raises(UserError, match="--patience: expected 0 without images to validate on, found 3"):
+        Config(patience=3, validation_fraction=0)
+
+
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:
     with pytest.raises(UserError, match="found 'learning_rat'; did you mean 'learning_rate'"):
         configure(Config(), {"learning_rat": 1})
@@ -131,7 +151,7 @@ def test_an_optimizer_gets_its_settings_by_their_names(name: str) -> None:
 
 def test_training_gets_the_changes_of_its_batches_by_their_names() -> None:
     assert plan_of(Config(), 784, 10, 10).augmentation == NOTHING and plan_of(Config(), 784, 10, 10).dropout == 0
-    settings = {"shift": 1, "rotation": 2.0, "scaling": 0.3, "elastic": 0.4, "mixup": 0.5}
+    settings = {"shift": 1, "rotation": 2.0, "scaling": 0.3, "shear": 5.0, "elastic": 0.4, "mixup": 0.5}
     settings |= {"input_noise": 0.6, "input_dropout": 0.7}
     plan = plan_of(configure(Config(), settings | {"flip": "yes", "dropout": 0.8}), 784, 10, 10)
     assert plan.augmentation == Augmentation(flip=True, **settings) and plan.dropout == 0.8  # type: ignore[arg-type]
@@ -150,6 +170,28 @@ def test_the_schedule_spans_all_steps_the_short_ones_included() -> None:
     last, _ = plan.optimizer.update(Signal(np.ones(4), 1.0, 9), plan.optimizer.init(params), params)
     before, _ = plan.optimizer.update(Signal(np.ones(4), 1.0, 8), plan.optimizer.init(params), params)
     assert (last.theta == 1).all() and (before.theta < 1).all()
+
+
+def test_the_name_tells_what_is_on_and_stays_as_it_was_where_nothing_is() -> None:
+    plain = name_of(Config())
+    assert plain == "hl_2_bs_256_ac_ReLU_op_adam_sz_1024_lr_0.001_ep_25_wi_He_wd_0_lo_ce_fashion_mnist_seed_0"
+    off = Config(schedule="constant", label_smoothing=0, decoupled_weight_decay=0, beta1=0.5, threads=2)
+    assert name_of(off) == plain
+    on: dict[str, Any] = {"flip": "yes", "views": "both", "features": "gradients", "validation_fraction": 0}
+    names = [
+        name_of(Config(**{word: on.get(word, 1 if word == "shift" else 0.5)})) for word in WORDS if word != "dtype"
+    ]
+    assert len({*names, plain}) == len(WORDS) and "_flip_fashion" in names[1]
+    head, tail = plain.split("_fashion")
+    assert all(name.startswith(f"{head}_") and name.endswith(f"_fashion{tail}") for name in names)
+
+
+@given(
+    st.lists(st.integers(1, 10**9), min_size=1, max_size=60), st.lists(st.integers(1, 10**9), min_size=60, max_size=60)
+)
+def test_a_name_is_bounded_and_still_tells_apart(one: list[int], other: list[int]) -> None:
+    names = [name_of(configure(Config(), {"hidden_size": widths})) for widths in (one, other)]
+    assert all(len(name) <= LONGEST for name in names) and (names[0] == names[1]) is (one == other)
 
 
 def test_the_name_tells_the_settings_that_runs_differ_by() -> None:

@@ -100,6 +100,27 @@ def test_a_validation_loss_that_is_no_number_is_divergence(images: Images, monke
         list(observe(CONFIG, parts_of(CONFIG, images)))
 
 
+def test_without_images_held_out_all_are_trained_on_and_the_last_report_is_the_best(images: Images) -> None:
+    config = evolve(CONFIG, validation_fraction=0.0)
+    parts = parts_of(config, images)
+    assert len(parts.train) == 600 and parts.validation is None
+    reports = [report for _, report in observe(config, parts) if report]
+    assert [(report.epoch, report.val_loss, report.val_accuracy) for report in reports] == [
+        (epoch, None, None) for epoch in (1, 2, 3)
+    ]
+    assert best_of(reports) is reports[-1] and not out_of_patience(config, reports)
+
+
+def test_what_is_validated_is_the_running_mean(images: Images) -> None:
+    config = evolve(CONFIG, averaging=0.9)
+    parts = parts_of(config, images)
+    spec = plan_for(config, parts).spec
+    for (now, report), (raw, _) in zip(observe(config, parts), observe(CONFIG, parts), strict=True):
+        result = evaluate(spec, now.answer, parts.validation)
+        assert report and (report.val_loss, report.val_accuracy) == (result.loss, result.accuracy)
+        assert same(now.params, raw.params) and not same(now.params, now.answer)
+
+
 @pytest.mark.parametrize(
     ("labels", "fraction", "message"),
     [

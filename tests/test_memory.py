@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import tracemalloc
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from fnn import memory
 from fnn.config import Config, plan_of
 from fnn.datasets import Images, load
 from fnn.errors import UserError
-from fnn.experiment import observe, parts_of
+from fnn.experiment import observe, parts_of, plan_for
+from fnn.training import initial_state, run_epoch
 from tests.shell import DATA
 
 
@@ -33,17 +35,44 @@ def test_parameters_are_counted_as_the_network_has_them(images: Images, widths: 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_estimate_is_that_of_a_run_to_a_half(images: Images, name: str, dtype: str) -> None:
     config = Config(optimizer=name, dtype=dtype, hidden_size=(512,), epochs=2)
-    tracemalloc.start()
-    for _ in observe(config, parts_of(config, images)):
-        pass
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    peak = _peak(lambda: _drain(observe(config, parts_of(config, images))))
     assert 0.95 <= memory.estimate(config, images) / peak < 2
 
 
+@pytest.mark.parametrize("name", ["sgd", "momentum", "adam"])
+def test_no_vector_is_there_twice_while_states_are_dropped(images: Images, name: str) -> None:
+    """The parameters, the gradient and what the optimizer remembers: 4 vectors for Adam, and the activations."""
+    config = Config(optimizer=name, hidden_size=(2048,), epochs=3, batch_size=16)
+    parts, size = parts_of(config, images), memory.parameters(config, images) * 4
+    vectors = 2 + memory.slots(config)
+
+    def by_epochs() -> None:
+        plan = plan_for(config, parts)
+        held = [initial_state(plan)]
+        for _ in range(3):
+            held.append(run_epoch(plan, parts.train, held.pop()))
+
+    for work in (lambda: _drain(observe(config, parts, None, 3)), by_epochs):
+        assert vectors - 0.1 < _peak(work) / size < vectors + 0.6
+
+
+def _peak(work: Callable[[], object]) -> int:
+    """Return how many bytes some work allocates at its peak."""
+    tracemalloc.start()
+    work()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak
+
+
+def _drain(stream: Iterator[object]) -> None:
+    for item in stream:
+        del item
+
+
 def test_a_run_that_does_not_fit_is_refused_with_both_numbers(images: Images, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "available", lambda: 2**26)
-    with pytest.raises(UserError, match=r"--hidden_size: .* fits into the 64 MiB .* of about \d+ MiB with 1,863,690"):
+    monkeypatch.setattr(memory, "available", lambda: 2**25)
+    with pytest.raises(UserError, match=r"--hidden_size: .* fits into the 32 MiB .* of about \d+ MiB with 1,863,690"):
         memory.check(Config(), images)
     memory.check(Config(hidden_size=(8,)), images)
     monkeypatch.setattr(memory, "available", lambda: None)

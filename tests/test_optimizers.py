@@ -17,7 +17,15 @@ from hypothesis import strategies as st
 
 from fnn.arrays import freeze, freeze_all, map_arrays, thaw
 from fnn.network import Params, weight_spans
-from fnn.optimizers import OPTIMIZERS, with_clipping, with_decoupled_decay, with_l2, with_schedule
+from fnn.optimizers import (
+    OPTIMIZERS,
+    averaged,
+    with_averaging,
+    with_clipping,
+    with_decoupled_decay,
+    with_l2,
+    with_schedule,
+)
 from fnn.schedules import warmup_cosine
 from fnn.updates import Optimizer, Signal, bind
 from tests import reference
@@ -381,6 +389,56 @@ def test_a_schedule_multiplies_the_rate_by_its_factor_of_the_step() -> None:
     schedule = warmup_cosine(10)
     found = trajectory(with_schedule(schedule)(OPTIMIZERS["sgd"]()), np.zeros(N), np.ones((10, N)), 0.5)
     np.testing.assert_allclose(-np.diff(found[:, 0], prepend=0), [0.5 * schedule(t) for t in range(1, 11)], atol=1e-15)
+
+
+def means(optimizer: Optimizer, theta: np.ndarray, grads: np.ndarray, lr: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
+    """Return the parameters after each step and their running means."""
+    params = Params(SIZES, freeze(np.array(theta)))
+    state, found = optimizer.init(params), []
+    for step, grad in enumerate(grads, 1):
+        params, state = optimizer.update(Signal(freeze(np.array(grad)), lr, step, 1.0), state, params)
+        found.append((params.theta, averaged(params, state).theta))
+    one, other = zip(*found, strict=True)
+    return np.array(one), np.array(other)
+
+
+@ROWS
+@given(rng=generators(), decay=st.floats(0.01, 0.9999))
+def test_the_running_mean_is_the_plain_formula_and_training_goes_on_without_it(
+    name: str, rng: np.random.Generator, decay: float
+) -> None:
+    theta, grads = rng.normal(size=N), gradients(rng)
+    wrapped = with_decoupled_decay(0.3)(OPTIMIZERS[name]())
+    steps, found = means(with_averaging(decay)(wrapped), theta, grads)
+    assert steps.tobytes() == trajectory(wrapped, theta, grads, 0.1).tobytes()
+    for t in (1, 2, 7, STEPS):
+        weights = decay ** np.arange(t - 1, -1, -1)
+        expected = (weights[:, None] * steps[:t]).sum(axis=0) / weights.sum()
+        assert np.abs(found[t - 1] - expected).max() <= 1e-12 * np.abs(steps[:t]).max()
+
+
+@given(generators(), st.floats(0.01, 0.9999), st.sampled_from(["float32", "float64"]))
+def test_the_mean_of_equal_parameters_is_bitwise_these(rng: np.random.Generator, decay: float, dtype: str) -> None:
+    theta = rng.normal(size=N).astype(dtype)
+    steps, found = means(with_averaging(decay)(OPTIMIZERS["sgd"]()), theta, np.zeros((20, N), dtype))
+    assert found.dtype == dtype and found.tobytes() == steps.tobytes() == np.tile(theta, (20, 1)).tobytes()
+
+
+@given(generators(), st.floats(0.5, 0.999))
+def test_the_running_mean_is_linear_in_the_parameters(rng: np.random.Generator, decay: float) -> None:
+    """Steps of sgd are linear in the start and the gradients together."""
+    wrapped = with_averaging(decay)(OPTIMIZERS["sgd"]())
+    starts, grads = rng.normal(size=(2, N)), rng.normal(size=(2, 9, N))
+    one, other, both = (
+        means(wrapped, s, g)[1] for s, g in ((starts[0], grads[0]), (starts[1], grads[1]), (sum(starts), sum(grads)))
+    )
+    np.testing.assert_allclose(one + other, both, atol=1e-12)
+
+
+def test_averaging_that_is_off_is_the_optimizer_itself_and_a_stranger_has_no_mean() -> None:
+    optimizer, params = OPTIMIZERS["adam"](), Params(SIZES, freeze(np.ones(N)))
+    assert with_averaging(0.0)(optimizer) is optimizer
+    assert averaged(params, optimizer.init(params)) is params
 
 
 def test_weights_and_biases_tile_the_vector() -> None:

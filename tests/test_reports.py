@@ -53,7 +53,7 @@ def halving() -> Sweep:
     return report.sweep_of("halving")
 
 
-@pytest.mark.parametrize("name", ["strategies", "throughput"])
+@pytest.mark.parametrize("name", ["ingredients", "strategies", "throughput"])
 def test_the_examples_of_docstrings_are_true(name: str) -> None:
     result = doctest.testmod(importlib.import_module(f"reports.{name}"))
     assert result.attempted and not result.failed

@@ -26,7 +26,7 @@ from fnn.metrics import evaluate
 from fnn.rundir import load_model, read_config, resumed_config
 from fnn.runner import run
 from fnn.threads import limited
-from fnn.training import initial_state
+from fnn.training import initial_state, train
 from tests.shell import DATA
 
 IMAGES = load("fashion_mnist", DATA)
@@ -112,6 +112,56 @@ def test_the_test_averages_over_views_and_the_validation_does_not(config: Config
         test = evaluate(best.spec, best.params, dataset(IMAGES.test_images, IMAGES.test_labels), "both")
     assert (seen["test_accuracy"], seen["test_loss"]) == (test.accuracy, test.loss)
     assert seen["test_loss"] != plain["test_loss"]
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_without_images_held_out_the_last_epoch_is_tested(
+    config: Config, resumed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = evolve(config, validation_fraction=0.0)
+    lines: list[str] = []
+    if resumed:
+        with monkeypatch.context() as patch, pytest.raises(Interrupted):
+            patch.setattr(runner, "observe", lambda *given: _signalled_at(15, observe(*given)))
+            run(config, say=quiet)
+    summary = run(resumed_config(Path(config.run_dir), {}) if resumed else config, resumed, lines.append)
+    plan, text = plan_for(config, parts_of(config, IMAGES)), "\n".join(lines)
+    with limited(1):
+        last = list(train(plan, parts_of(config, IMAGES).train, 4))[-1]
+        test = evaluate(plan.spec, last.params, dataset(IMAGES.test_images, IMAGES.test_labels))
+    assert (summary["test_loss"], summary["best_epoch"], summary["best_val_accuracy"]) == (test.loss, 4, None)
+    assert same(load_model(Path(config.run_dir) / "best.npz").params, last.params)
+    assert [line["val_accuracy"] for line in history(config)] == [None] * 4
+    assert "600 images to train on, none held out" in text and "validation" not in text and "nan" not in text
+    assert "epoch 4, the last: nothing was held out" in text
+
+
+def _signalled_at(piece: int, stream: Any) -> Any:
+    for number, seen in enumerate(stream, 1):
+        if number == piece:
+            os.kill(os.getpid(), signal.SIGTERM)
+        yield seen
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_the_running_mean_is_kept_and_tested_and_resumed_bitwise(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = evolve(config, averaging=0.9)
+    whole, plain = (evolve(config, run_dir=f"{config.run_dir}-{name}") for name in ("whole", "plain"))
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(runner, "observe", lambda *given: _signalled_at(15, observe(*given)))
+        run(config, say=quiet)
+    summary = run(resumed_config(Path(config.run_dir), {}), True, quiet)
+    assert summary["test_loss"] == run(whole, say=quiet)["test_loss"]
+    assert same(left(config)[:2], left(whole)[:2]) and left(config)[2] == left(whole)[2]
+    last: Any = left(config)[0]
+    assert not same(last.answer, last.params)
+    if summary["best_epoch"] == 4:
+        assert same(left(config)[1], last.answer)
+    run(plain := evolve(plain, averaging=0.0), say=quiet)
+    raw: Any = left(plain)[0]
+    assert same(raw.params, last.params)
 
 
 @pytest.mark.usefixtures("no_figures")

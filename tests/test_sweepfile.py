@@ -112,6 +112,11 @@ def test_the_assignments_space_is_whole(name: str) -> None:
         ("metric.name", "accuracy", "did you mean 'val_accuracy'?"),
         ("metric", {"name": "val_accuracy"}, "expected goal: maximize for val_accuracy, found none, which is minimize"),
         ("metric", {"name": "val_loss", "goal": "maximize"}, "expected goal: minimize"),
+        (
+            "parameters.validation_fraction",
+            {"values": [0.1, 0]},
+            "training without images to validate on, found val_acc",
+        ),
         ("early_terminate", {"type": "hyperband"}, "not valid under any"),
         ("program", "other.py", "program: expected train.py, found 'other.py'"),
         ("run_cap", 0, "run_cap: expected a whole number"),

@@ -17,13 +17,13 @@ from fnn.data import Dataset, dataset, epoch_order, targets
 from fnn.errors import DivergenceError, UserError
 from fnn.losses import LOSSES
 from fnn.network import Params, Spec, design_matrix, forward, gradient_pass, loss_and_grad
-from fnn.optimizers import OPTIMIZERS, with_clipping, with_decoupled_decay, with_l2, with_schedule
+from fnn.optimizers import OPTIMIZERS, with_averaging, with_clipping, with_decoupled_decay, with_l2, with_schedule
 from fnn.schedules import warmup_cosine
 from fnn.training import Plan, TrainState, initial_state, run_epoch, train
 from fnn.updates import Optimizer, Signal
 
 #: Everything that changes batches at random.
-CHANGED = {"augmentation": Augmentation(True, 1, 10, 0.1, 1.0, 0.3, 0.1, 0.1), "dropout": 0.2}
+CHANGED = {"augmentation": Augmentation(True, 1, 10, 0.1, 5, 1.0, 0.3, 0.1, 0.1), "dropout": 0.2}
 EVERY_OPTIMIZER = pytest.mark.parametrize("name", OPTIMIZERS)
 
 
@@ -42,7 +42,7 @@ def plan(optimizer: Optimizer, batch: int = 8, dtype: str = "float64", **changes
 
 def wrapped(name: str) -> Optimizer:
     inner = with_clipping(0.5)(with_l2(1e-3)(with_decoupled_decay(0.1)(OPTIMIZERS[name]())))
-    return with_schedule(warmup_cosine(30))(inner)
+    return with_averaging(0.9)(with_schedule(warmup_cosine(30))(inner))
 
 
 def literal_epoch(plan: Plan, data: Dataset, state: TrainState) -> tuple[TrainState, float, int]:
@@ -76,6 +76,18 @@ def test_an_epoch_is_the_literal_loop_over_its_batches(name: str, batch: int) ->
         np.testing.assert_allclose(done.params.theta, literal.params.theta, rtol=1e-9, atol=1e-11)
         np.testing.assert_allclose(done.tally.loss, loss, rtol=1e-12)
         assert (done.tally.correct, done.tally.samples) == (correct, 40)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_a_state_answers_by_the_running_mean_of_its_parameters(name: str) -> None:
+    data, the = blobs(40), plan(wrapped(name))
+    states = list(train(the, data, 2, steps=1))
+    assert same(states[0].answer, initial_state(the).params) and same(states[1].answer, states[1].params)
+    weights = 0.9 ** np.arange(len(states) - 2, -1, -1)
+    expected = weights @ np.array([state.params.theta for state in states[1:]]) / weights.sum()
+    np.testing.assert_allclose(states[-1].answer.theta, expected, rtol=1e-12, atol=1e-14)
+    bare = evolve(the, optimizer=OPTIMIZERS[name]())
+    assert all(state.answer is state.params for state in train(bare, data, 1))
 
 
 @EVERY_OPTIMIZER

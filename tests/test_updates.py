@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fnn.arrays import freeze, map_arrays, same, thaw
 from fnn.helpers import at_once
 from fnn.network import Params
-from fnn.optimizers import OPTIMIZERS, with_clipping, with_decoupled_decay, with_l2, with_schedule
+from fnn.optimizers import OPTIMIZERS, with_averaging, with_clipping, with_decoupled_decay, with_l2, with_schedule
 from fnn.schedules import warmup_cosine
 from fnn.updates import Signal, bind, in_turn
 from tests.strategies import generators
@@ -25,6 +25,7 @@ def test_blocks_of_any_size_give_bitwise_the_same(
     name: str, data: st.DataObject, rng: np.random.Generator, dtype: str
 ) -> None:
     wrap = (with_l2(0.01), with_decoupled_decay(0.1), with_clipping(1.0), with_schedule(warmup_cosine(10)))
+    wrap += (with_averaging(0.9),)
     optimizer = reduce(lambda inner, outer: outer(inner), wrap, OPTIMIZERS[name]())
     theta, grads = rng.normal(size=N).astype(dtype), gradients(rng, 10).astype(dtype)
 
@@ -45,7 +46,7 @@ def test_blocks_of_any_size_give_bitwise_the_same(
 @ROWS
 @given(rng=generators())
 def test_update_is_pure_and_returns_read_only_arrays(name: str, rng: np.random.Generator) -> None:
-    optimizer = with_l2(0.1)(with_clipping(0.5)(OPTIMIZERS[name]()))
+    optimizer = with_averaging(0.9)(with_l2(0.1)(with_clipping(0.5)(OPTIMIZERS[name]())))
     params = Params(SIZES, freeze(rng.normal(size=N)))
     state = optimizer.init(params)
     for step in range(1, 4):
