@@ -7,7 +7,7 @@ The kernels are pure: they take the numbers that were drawn. ``transform_of`` dr
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import isqrt
 
 import attrs
@@ -18,6 +18,7 @@ from toolz import juxt
 
 from fnn.arrays import Array, freeze, rng, spans
 from fnn.errors import UserError
+from fnn.features import mirror_of
 
 #: ``transform(step, x, targets)`` overwrites a batch, (n, features) and (classes, n), that nobody else sees.
 Transform = Callable[[int, Array, Array], object]
@@ -173,19 +174,23 @@ def draw_masks(rate: float, generator: np.random.Generator, masks: tuple[Array, 
         fill_mask(np.frombuffer(generator.bytes(mask.size), np.uint8), dropped_of_256(rate), mask)
 
 
-def check(augmentation: Augmentation, features: int) -> None:
-    """Raise UserError, by its name, for a change that needs square images where ``features`` is no square number."""
+def check(augmentation: Augmentation, features: int, of: str = "pixels") -> None:
+    """Raise UserError, by its name, for a change that needs square images where ``features`` is no square number.
+
+    Whatever the features are ``of``, an image can be mirrored by permuting them.
+    """
     for name in ("flip", "shift", "rotation", "scaling", "shear", "elastic"):
-        if getattr(augmentation, name) and isqrt(features) ** 2 != features:
+        mirrored = name == "flip" and of != "pixels"
+        if getattr(augmentation, name) and not mirrored and (of != "pixels" or isqrt(features) ** 2 != features):
             raise UserError(f"--{name}: expected images as wide as they are high, found {features} pixels")
 
 
-def transform_of(augmentation: Augmentation, features: int, seed: int) -> Transform | None:
+def transform_of(augmentation: Augmentation, features: int, seed: int, of: str = "pixels") -> Transform | None:
     """Return the change of a batch that an augmentation asks for, a function of (seed, step); None if it is none."""
-    check(augmentation, features)
+    check(augmentation, features, of)
     on = {name for name, value in attrs.asdict(augmentation).items() if value}
     rows = (
-        ({"flip"}, _flip),
+        ({"flip"}, _flip if of == "pixels" else partial(_permute, mirror_of(of, features))),
         ({"shift"}, _shift),
         ({"rotation", "scaling", "shear", "elastic"}, _warp),
         ({"mixup"}, _mix),
@@ -205,6 +210,16 @@ def _flip(_: Augmentation, seed: int) -> Transform:
     def run(step: int, x: Array, _targets: Array) -> None:
         images = _images(x)
         images[:] = flipped(images, rng(seed, "flip", step).random(len(x)) < 0.5)
+
+    return run
+
+
+def _permute(index: Array, _: Augmentation, seed: int) -> Transform:
+    """Mirror images of which only features are known, the same as are flipped."""
+
+    def run(step: int, x: Array, _targets: Array) -> None:
+        chosen = np.flatnonzero(rng(seed, "flip", step).random(len(x)) < 0.5)
+        x[chosen] = x[chosen[:, None], index]
 
     return run
 

@@ -279,8 +279,8 @@ def augmentation_of(config: Config, features: int) -> Augmentation:
     """Return how training changes its batches; UserError where images of so many pixels can't be changed so."""
     settings = {field.name: getattr(config, field.name) for field in attrs.fields(Augmentation)}
     augmentation = Augmentation(**settings | {"flip": config.flip == "yes"})
-    check(augmentation, features)
-    check_views(config.views, features)
+    check(augmentation, features, config.features)
+    check_views(config.views, features, config.features)
     return augmentation
 
 

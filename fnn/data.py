@@ -8,50 +8,74 @@ import numpy as np
 from attrs import frozen
 
 from fnn.arrays import Array, freeze, rng
+from fnn.coded import Coded
 from fnn.errors import UserError
-from fnn.features import FEATURES
+from fnn.features import FEATURES, Fitted
 
 
 @frozen(eq=False)
 class Dataset:
-    """Samples as a design matrix ``[x, 1]`` of shape ``(n, features + 1)``, and their labels ``(n,)``; read-only."""
+    """Samples as a design matrix ``[x, 1]`` of shape ``(n, features + 1)``, and their labels ``(n,)``; read-only.
 
-    design: Array
+    The matrix may be in codes: of either kind a slice of rows and ``take`` give numbers.
+    """
+
+    design: Array | Coded
     labels: Array
     classes: int
+    features: str = "pixels"  # a row of FEATURES: what the columns mean
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
+    def width(self) -> int:
+        """Number of features."""
+        return self.design.shape[1] - 1
+
+    @property
     def x(self) -> Array:
-        """Features, shape ``(n, features)``: a view."""
-        return self.design[:, :-1]
+        """Features, shape ``(n, features)``: a view, or all of them decoded."""
+        return self.design[:][:, :-1]
 
 
 def dataset(
-    images: Array, labels: Array, classes: int = 10, dtype: str = "float32", features: str = "pixels"
+    images: Array,
+    labels: Array,
+    classes: int = 10,
+    dtype: str = "float32",
+    features: str = "pixels",
+    fitted: Fitted | None = None,
 ) -> Dataset:
     """Compute features of images of bytes ``(n, ...)``: pixels are flattened and scaled to ``[0, 1]``.
 
-    Raises UserError for labels that do not fit the images, and for images that have no such features.
+    Features that learn need what they have learned, ``fitted``. Raises UserError for labels that do not fit the images,
+    and for images that have no such features.
 
     >>> dataset(np.full((1, 2, 2), 255, np.uint8), np.array([3])).design
     array([[1., 1., 1., 1., 1.]], dtype=float32)
     """
+    check_labels(images, labels, classes)
+    design = FEATURES[features].design(images, dtype, fitted)
+    if not isinstance(design, Coded):
+        freeze(design)
+    return Dataset(design, freeze(np.array(labels, np.int64)), classes, features)
+
+
+def check_labels(images: Array, labels: Array, classes: int) -> None:
+    """Raise UserError for labels that do not fit the images."""
     if len(images) != len(labels):
         raise UserError(f"labels: expected one for each of {len(images)} images, found {len(labels)}")
     if not len(labels):
         raise UserError("images: expected at least one, found none")
     if labels.min() < 0 or labels.max() >= classes:
         raise UserError(f"labels: expected 0 to {classes - 1}, found {labels.min()} to {labels.max()}")
-    design = FEATURES[features].design(images, dtype)
-    return Dataset(freeze(design), freeze(np.array(labels, np.int64)), classes)
 
 
 def take(data: Dataset, index: Array) -> Dataset:
     """Return the samples at ``index``, in its order."""
-    return Dataset(freeze(data.design[index]), freeze(data.labels[index]), data.classes)
+    design = data.design.at(index) if isinstance(data.design, Coded) else freeze(data.design[index])
+    return Dataset(design, freeze(data.labels[index]), data.classes, data.features)
 
 
 def split(labels: Array, fraction: float, seed: int) -> tuple[Array, Array]:

@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from attrs import evolve
-
 from fnn import checkpoint
 from fnn.errors import UserError
 from fnn.files import plain
-from fnn.rundir import Model, blank, described, load_model
+from fnn.rundir import Model, blank, described, load_model, record_of, with_record
 
 MEMBERS = "members"
 
@@ -33,7 +31,7 @@ def combine(path: Path, sources: Sequence[Path]) -> tuple[Model, ...]:
                 f"{source}: expected a model of {first.config.dataset} like {sources[0]}, "
                 f"found one of {member.config.dataset}"
             )
-    record = {_key(number): member.params for number, member in enumerate(members)}
+    record = {_key(number): record_of(member) for number, member in enumerate(members)}
     checkpoint.save(path, record, plain({MEMBERS: [described(member) for member in members]}))
     return members
 
@@ -44,8 +42,8 @@ def load_members(path: Path) -> tuple[Model, ...]:
     if not isinstance(described_members, list) or not described_members:
         return (load_model(path),)
     members = [blank(metadata, path) for metadata in described_members]
-    params = checkpoint.load_newest(path, {_key(number): member.params for number, member in enumerate(members)})
-    return tuple(evolve(member, params=params[_key(number)]) for number, member in enumerate(members))
+    records = checkpoint.load_newest(path, {_key(number): record_of(member) for number, member in enumerate(members)})
+    return tuple(with_record(member, records[_key(number)]) for number, member in enumerate(members))
 
 
 def _key(number: int) -> str:

@@ -9,11 +9,14 @@ from math import isfinite
 import numpy as np
 from attrs import frozen
 
-from fnn.arrays import Array
-from fnn.config import Config, plan_of
-from fnn.data import Dataset, dataset, split
+from fnn.arrays import Array, freeze
+from fnn.coded import coded
+from fnn.config import Config, augmentation_of, plan_of
+from fnn.data import Dataset, check_labels, dataset, split, take
 from fnn.datasets import Images
 from fnn.errors import DivergenceError, UserError
+from fnn.featurecache import stored_codes
+from fnn.features import FEATURES, Fitted
 from fnn.metrics import evaluate
 from fnn.schedules import SCHEDULES
 from fnn.training import Plan, TrainState, train
@@ -25,6 +28,7 @@ class Parts:
 
     train: Dataset
     validation: Dataset | None
+    fitted: Fitted | None = None  # what their features have learned
 
 
 @frozen(kw_only=True)
@@ -41,9 +45,9 @@ class Report:
     seconds: float  # of training and validation
 
 
-def dataset_of(config: Config, images: Array, labels: Array, classes: int) -> Dataset:
+def dataset_of(config: Config, images: Array, labels: Array, classes: int, fitted: Fitted | None = None) -> Dataset:
     """Return images as a configuration's network takes them: the one way from images to samples."""
-    return dataset(images, labels, classes, config.dtype, config.features)
+    return dataset(images, labels, classes, config.dtype, config.features, fitted)
 
 
 def parts_of(config: Config, images: Images) -> Parts:
@@ -60,19 +64,30 @@ def parts_of(config: Config, images: Images) -> Parts:
             f"--validation_fraction: expected one that leaves images for both parts, found "
             f"{config.validation_fraction:g}, which splits {len(labels)} into {len(chosen)} and {len(held_out)}"
         )
+    classes, row = len(images.class_names), FEATURES[config.features]
+    if row.fit:
+        return _parts_of_codes(config, images, chosen, held_out)
     train, validation = (
-        dataset_of(config, images.train_images[index], images.train_labels[index], len(images.class_names))
-        if len(index)
-        else None
+        dataset_of(config, images.train_images[index], labels[index], classes) if len(index) else None
         for index in (chosen, held_out)
     )
     assert train is not None, "some images were chosen"
     return Parts(train, validation)
 
 
+def _parts_of_codes(config: Config, images: Images, chosen: Array, held_out: Array) -> Parts:
+    """Let the features learn from all training images, and share the codes of these among both parts."""
+    augmentation_of(config, FEATURES[config.features].width(images.train_images.shape[1:]))  # refuses before the work
+    fitted, codes = stored_codes(config.features, images.name, images.train_images)
+    check_labels(codes, images.train_labels, len(images.class_names))
+    design = coded(codes, fitted.scale, config.dtype)
+    whole = Dataset(design, freeze(np.array(images.train_labels, np.int64)), len(images.class_names), config.features)
+    return Parts(take(whole, chosen), take(whole, held_out) if len(held_out) else None, fitted)
+
+
 def plan_for(config: Config, parts: Parts) -> Plan:
     """Return the plan of training that a configuration asks for."""
-    return plan_of(config, parts.train.x.shape[1], parts.train.classes, len(parts.train))
+    return plan_of(config, parts.train.width, parts.train.classes, len(parts.train))
 
 
 def observe(

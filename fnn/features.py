@@ -1,4 +1,4 @@
-"""What a network sees of an image: features computed by fixed, hand-written rules that know no label and no statistics.
+"""What a network sees of an image: features computed by fixed, hand-written rules that know no label.
 
 ``gradients`` are histograms of oriented gradients (Dalal & Triggs 2005, "Histograms of oriented gradients for human
 detection") beside the pixels. The gradient of each pixel is split between its two nearest of eight directions; what is
@@ -7,6 +7,9 @@ split is the vector, which takes no angle:
     (dx, dy) = (a - b) axis + sqrt(2) b diagonal,    a = max(|dx|, |dy|),  b = min(|dx|, |dy|)
 
 So all sums are of whole numbers, exact in any order, and turning or mirroring an image permutes its features exactly.
+
+``patches`` adds those of ``fnn.patches``, whose dictionary is learned from the training images. They are thousands, and
+so kept as codes and standardised (``fnn.coded``).
 """
 
 from __future__ import annotations
@@ -17,27 +20,49 @@ from math import isqrt
 import numpy as np
 from attrs import frozen
 
-from fnn.arrays import Array, freeze, spans
+from fnn import coded, patches
+from fnn.arrays import Array, freeze, rng, spans
+from fnn.coded import Coded, Scale
 from fnn.errors import UserError
+from fnn.patches import Patches
 
 BLOCK = 128  # images at a time: their planes of whole numbers fit the second-level cache or nearly so
 SCALE = 3  # of the gradients' features: they are spread about as widely as the pixels then
 CELL = 4  # pixels a side of the cells that gradients are summed in
+SCALED_BY = 4096  # images whose features tell how they are scaled
 DIRECTIONS = 8  # at 45 degrees from each other, clockwise from the right; the odd ones are the diagonals
+
+
+@frozen(eq=False)
+class Fitted:
+    """What features have learned from training images, without a label; it is saved with a model."""
+
+    patches: Patches
+    scale: Scale
 
 
 @frozen
 class FeatureMap:
-    """A row of FEATURES. ``fill`` writes the features of images of bytes ``(n, h, w)`` to an array ``(n, width)``."""
+    """A row of FEATURES. ``fill`` writes the features of images of bytes ``(n, h, w)`` to an array ``(n, width)``.
+
+    Those that learn have a function ``fit`` in its place, of training images; ``blank`` has the shapes of its result.
+    """
 
     name: str
     width: Callable[[tuple[int, ...]], int]  # number of features, by the shape of an image
-    fill: Callable[[Array, Array], None]
+    mirror: Callable[[int], Array]  # the permutation they undergo when a square image is mirrored, by its side
+    fill: Callable[[Array, Array], None] | None = None
+    fit: Callable[[Array], Fitted] | None = None
+    blank: Callable[[int], Fitted] | None = None  # by the number of features
     cell: int = 0  # images are squares whose side is a multiple of this; 0: they are of any shape
+    sides: tuple[int, int] = (1, 10**9)  # the least and the largest of these squares
 
     def takes(self, shape: tuple[int, ...]) -> bool:
         """Tell whether images of a shape have these features."""
-        return not self.cell or (len(shape) == 2 and shape[0] == shape[1] > 0 and shape[0] % self.cell == 0)
+        if not self.cell:
+            return True
+        least, most = self.sides
+        return len(shape) == 2 and shape[0] == shape[1] and least <= shape[0] <= most and shape[0] % self.cell == 0
 
     def side(self, inputs: int) -> int:
         """Return the side of the square images that have so many features, or of the next smaller ones.
@@ -46,10 +71,28 @@ class FeatureMap:
         (28, 28)
         """
         step = self.cell or 1
-        sides = range(step, isqrt(max(inputs, 0)) + 1, step)
-        return max((side for side in sides if self.width((side, side)) <= inputs), default=step)
+        sides = range(max(step, self.sides[0]), min(isqrt(max(inputs, 0)), self.sides[1]) + 1, step)
+        return max((side for side in sides if self.width((side, side)) <= inputs), default=max(step, self.sides[0]))
 
-    def extract(self, images: Array, dtype: str = "float32") -> Array:
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raise UserError for a shape whose images have no such features."""
+        if self.takes(shape):
+            return
+        found, (least, most) = " x ".join(map(str, shape)) or "none", self.sides
+        limits = f" from {least} to {most}" if self.fit else ""
+        raise UserError(
+            f"--features {self.name}: expected square images whose side is a multiple of {self.cell}{limits}, "
+            f"found {found}"
+        )
+
+    def learn(self, images: Array) -> Fitted | None:
+        """Return what there is to be learned from training images; None for features by rules alone."""
+        if not self.fit:
+            return None
+        self.check(images.shape[1:])
+        return self.fit(images)
+
+    def extract(self, images: Array, dtype: str = "float32", fitted: Fitted | None = None) -> Array:
         """Return the features of images of bytes ``(n, h, w)``, shape ``(n, width)``, each row by its image alone.
 
         Raises UserError for images of a shape that has no such features.
@@ -57,17 +100,15 @@ class FeatureMap:
         >>> FEATURES["gradients"].extract(np.zeros((2, 28, 28), np.uint8)).shape
         (2, 1464)
         """
-        return freeze(self.design(images, dtype)[:, :-1].copy())
+        return freeze(self.design(images, dtype, fitted)[:][:, :-1].copy())
 
-    def design(self, images: Array, dtype: str) -> Array:
-        """Return the features with a last column of ones, ``[x, 1]``, in a new and writable array."""
-        shape = images.shape[1:]
-        if not self.takes(shape):
-            found = " x ".join(map(str, shape)) or "none"
-            raise UserError(
-                f"--features {self.name}: expected square images whose side is a multiple of {self.cell}, found {found}"
-            )
-        out = np.empty((len(images), self.width(shape) + 1), dtype)
+    def design(self, images: Array, dtype: str, fitted: Fitted | None = None) -> Array | Coded:
+        """Return the features with a last column of ones, ``[x, 1]``: a new and writable array, or one in codes."""
+        self.check(images.shape[1:])
+        if fitted is not None:
+            return coded.coded(codes(fitted, images), fitted.scale, dtype)
+        assert self.fill, f"{self.name}: expected what they have learned"
+        out = np.empty((len(images), self.width(images.shape[1:]) + 1), dtype)
         for span in spans(len(images), BLOCK):
             self.fill(images[span], out[span, :-1])
         out[:, -1] = 1
@@ -137,6 +178,11 @@ def _parts(sums: Array) -> Array:
     return out
 
 
+def mirror_pixels(side: int) -> Array:
+    """Return the permutation that the pixels of a square image undergo when it is mirrored, left to right."""
+    return freeze(np.arange(side**2).reshape(side, side)[:, ::-1].ravel())
+
+
 def mirror(side: int) -> Array:
     """Return the permutation that ``gradients`` undergo when an image is mirrored, left to right.
 
@@ -155,10 +201,68 @@ def mirror(side: int) -> Array:
     return freeze(np.concatenate([part.ravel() for part in parts]))
 
 
+def _width_with_patches(shape: tuple[int, ...]) -> int:
+    return _width(shape) + patches.width()
+
+
+def _mirror_with_patches(side: int) -> Array:
+    return freeze(np.concatenate([mirror(side), patches.mirror() + _width((side, side))]))
+
+
+def _fill_with_patches(learned: Patches, images: Array, out: Array) -> None:
+    rules = _width(images.shape[1:])
+    _fill_gradients(images, out[:, :rules])
+    patches.fill(learned, images, out[:, rules:])
+
+
+def _fit_patches(images: Array) -> Fitted:
+    """Learn the dictionary from some patches, and the scale of all features from some images."""
+    learned = patches.fit(images)
+    some = images[np.sort(rng(0, "scale").permutation(len(images))[:SCALED_BY])]
+    found = np.empty((len(some), _width_with_patches(images.shape[1:])), np.float32)
+    for span in spans(len(some), BLOCK):
+        _fill_with_patches(learned, some[span], found[span])
+    return Fitted(learned, coded.fit(found, _mirror_with_patches(images.shape[1])))
+
+
+def _blank_patches(inputs: int) -> Fitted:
+    return Fitted(patches.blank(), coded.blank(inputs))
+
+
+def codes(fitted: Fitted, images: Array) -> Array:
+    """Return the codes of the features of images with a last column of ones: bytes of shape ``(n, width + 1)``."""
+    width = len(fitted.scale.top)
+    out = np.empty((len(images), width + 1), np.uint8)
+    for span in spans(len(images), BLOCK):
+        found = np.empty((len(images[span]), width), np.float32)
+        _fill_with_patches(fitted.patches, images[span], found)
+        out[span] = coded.encode(fitted.scale.top, found)
+    return freeze(out)
+
+
 FEATURES: Mapping[str, FeatureMap] = {
     row.name: row
     for row in (
-        FeatureMap("pixels", _size, _fill_pixels),
-        FeatureMap("gradients", _width, _fill_gradients, CELL),
+        FeatureMap("pixels", _size, mirror_pixels, _fill_pixels),
+        FeatureMap("gradients", _width, mirror, _fill_gradients, cell=CELL),
+        FeatureMap(
+            "patches",
+            _width_with_patches,
+            _mirror_with_patches,
+            fit=_fit_patches,
+            blank=_blank_patches,
+            cell=CELL,
+            sides=(8, patches.LARGEST),
+        ),
     )
 }
+
+
+def mirror_of(features: str, inputs: int) -> Array:
+    """Return the permutation that so many features undergo when an image is mirrored, by a row's name.
+
+    >>> mirror_of("pixels", 4).tolist()
+    [1, 0, 3, 2]
+    """
+    row = FEATURES[features]
+    return row.mirror(row.side(inputs))

@@ -43,10 +43,12 @@ def estimate(config: Config, images: Images) -> int:
     batch = min(config.batch_size, rows)
     values = (
         parameters(config, images) * vectors
-        + (rows + max(WINDOW, batch)) * (features + 1)
+        + max(WINDOW, batch) * (features + 1)
         + max((5 if config.dropout else 3) * batch, VALIDATION_ROWS) * hidden
     )
-    return values * np.dtype(config.dtype).itemsize
+    itemsize = np.dtype(config.dtype).itemsize
+    # Codes take a byte each, if they can't be mapped from a file.
+    return values * itemsize + rows * (features + 1) * (1 if FEATURES[config.features].fit else itemsize)
 
 
 def parameters(config: Config, images: Images) -> int:

@@ -35,7 +35,7 @@ def evaluate(spec: Spec, params: Params, data: Dataset, views: str = "none") -> 
     """
     if views == "none":
         return _judged(spec, logits_in_batches(spec, params, data.design), data)
-    return _judged(spec, _logits_of(predict_views(spec, params, data.x, views)), data)
+    return _judged(spec, _logits_of(predict_views(spec, params, data.design, views, of=data.features)), data)
 
 
 def pooled(spec: Spec, results: Sequence[Evaluation], data: Dataset) -> Evaluation:

@@ -16,6 +16,7 @@ from attrs import frozen
 
 from fnn.activations import ACTIVATIONS, Activation
 from fnn.arrays import Array, freeze, freeze_all, rng, spans
+from fnn.coded import Coded
 from fnn.errors import UserError
 from fnn.initializers import INITIALIZERS
 from fnn.losses import LOSSES, Loss, softmax
@@ -252,7 +253,7 @@ def loss_and_grad(spec: Spec, params: Params, x: Array, targets: Array) -> tuple
     return float(np.mean(spec.objective.value(logits, wanted))), freeze(gradient)
 
 
-def logits_in_batches(spec: Spec, params: Params, design: Array, batch_size: int = 1000) -> Array:
+def logits_in_batches(spec: Spec, params: Params, design: Array | Coded, batch_size: int = 1000) -> Array:
     """Return the logits, shape ``(classes, n)``, of a design matrix ``[x, 1]``, in batches of bounded memory."""
     maps = [m.T for m in matrices(spec.sizes, params.theta)]
     out = np.empty((spec.sizes[-1], len(design)), spec.dtype)

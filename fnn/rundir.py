@@ -18,6 +18,7 @@ from fnn import checkpoint
 from fnn.config import OUTSIDE, Config, configure, name_of, spec_of
 from fnn.errors import UserError
 from fnn.experiment import Report
+from fnn.features import FEATURES, Fitted
 from fnn.files import exclusive, plain, read_lines, write_atomically
 from fnn.network import Params, Spec, init_params
 
@@ -32,6 +33,7 @@ class Model:
     params: Params
     config: Config
     class_names: tuple[str, ...]
+    fitted: Fitted | None = None  # what its features have learned
 
 
 @contextmanager
@@ -132,7 +134,17 @@ def best_model(path: Path, epoch: int) -> Model:
 
 def save_model(path: Path, model: Model, results: Mapping[str, Any]) -> None:
     """Save a model so that ``load_model`` needs nothing else."""
-    checkpoint.save(path, model.params, plain({**described(model), "results": dict(results)}))
+    checkpoint.save(path, record_of(model), plain({**described(model), "results": dict(results)}))
+
+
+def record_of(model: Model) -> Any:
+    """Return what of a model a checkpoint holds as arrays."""
+    return model.params if model.fitted is None else {"params": model.params, "fitted": model.fitted}
+
+
+def with_record(model: Model, record: Any) -> Model:
+    """Return a model with the arrays of a record like its own."""
+    return attrs.evolve(model, **record) if isinstance(record, dict) else attrs.evolve(model, params=record)
 
 
 def described(model: Model) -> dict[str, Any]:
@@ -147,7 +159,7 @@ def described(model: Model) -> dict[str, Any]:
 def load_model(path: Path) -> Model:
     """Load a model that a run saved; raises CheckpointError or UserError for any other file."""
     model = blank(checkpoint.read_metadata(path), path)
-    return attrs.evolve(model, params=checkpoint.load_newest(path, model.params))
+    return with_record(model, checkpoint.load_newest(path, record_of(model)))
 
 
 def blank(metadata: Any, path: Path) -> Model:
@@ -162,4 +174,5 @@ def blank(metadata: Any, path: Path) -> Model:
     spec = spec_of(config, features, len(names)) if fits else None
     if spec is None or spec.parameters > size // np.dtype(spec.dtype).itemsize:
         raise UserError(f"{path}: expected the parameters of the network it names, found fewer")
-    return Model(spec, init_params(spec, 0), config, tuple(map(str, names)))
+    make = FEATURES[config.features].blank
+    return Model(spec, init_params(spec, 0), config, tuple(map(str, names)), make(features) if make else None)

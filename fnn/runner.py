@@ -132,7 +132,9 @@ def _fit(
     for now, report in _with_bar(_explained(stream, out), plan.steps_per_epoch(len(parts.train)), config.epochs):
         if report is not None:
             reports = (*reports, report)
-            best = Model(plan.spec, now.answer, config, class_names) if best_of(reports) is report else best
+            best = (
+                Model(plan.spec, now.answer, config, class_names, parts.fitted) if best_of(reports) is report else best
+            )
             out.say(_line(report, config.epochs))
             out.tracker.log(_known(asdict(report), "epoch"), report.epoch)
             if report.epoch.bit_count() == 1 or report.epoch == config.epochs:  # after 1, 2, 4, 8, ... epochs
@@ -208,7 +210,7 @@ def _histograms(plan: Plan, params: Params, data: Dataset) -> dict[str, np.ndarr
     """Return each layer's weights and biases and their gradients on the first images, by name."""
     n = min(len(data), 512)
     wanted = targets(data.labels[:n], data.classes, plan.label_smoothing, plan.spec.dtype).T
-    _, gradient = loss_and_grad(plan.spec, params, data.x[:n], wanted)
+    _, gradient = loss_and_grad(plan.spec, params, data.design[:n][:, :-1], wanted)
     vectors = {"parameters": params.theta, "gradients": gradient}
     return {
         f"{kind}/layer_{number}": block
@@ -226,7 +228,7 @@ def _show_samples(images: Images, out: Outlets) -> None:
 
 def _conclude(model: Model, images: Images, reports: tuple[Report, ...], out: Outlets, used: int) -> dict[str, Any]:
     """Test the best model, once; leave the summary and the figures; say where everything is."""
-    test = dataset_of(model.config, images.test_images, images.test_labels, len(images.class_names))
+    test = dataset_of(model.config, images.test_images, images.test_labels, len(images.class_names), model.fitted)
     result = evaluate(model.spec, model.params, test, model.config.views)
     best, last = best_of(reports), reports[-1]
     summary = {

@@ -118,7 +118,7 @@ def _advance(plan: Plan, data: Dataset, given: list[TrainState], steps: int | No
     windows = tuple(_windows(plan, n, done, end))
     masks = {b: _masks(plan, b) for _, b, _ in windows}
     passes = {b: gradient_pass(spec, theta, gradient, b, masks[b]) for _, b, _ in windows}
-    change = transform_of(plan.augmentation, spec.sizes[0], plan.seed)
+    change = transform_of(plan.augmentation, spec.sizes[0], plan.seed, data.features)
     tally, step = state.tally if done else Tally(), state.step
 
     gathered = np.empty((max(WINDOW, size), data.design.shape[1]), spec.dtype)
@@ -127,7 +127,7 @@ def _advance(plan: Plan, data: Dataset, given: list[TrainState], steps: int | No
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for start, size, count in windows:
             rows = order[start : start + size * count]
-            x = np.take(data.design, rows, axis=0, out=gathered[: len(rows)], mode="clip")
+            x = data.design.take(rows, axis=0, out=gathered[: len(rows)], mode="clip")
             designs, labels = x.reshape(count, size, -1).transpose(0, 2, 1), data.labels[rows]
             wanted = targets(labels.reshape(count, size), data.classes, plan.label_smoothing, spec.dtype)
             if change:

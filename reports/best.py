@@ -204,11 +204,13 @@ def examine(members: Sequence[Model], images: Images) -> tuple[dict[str, Array],
 
 
 def _validated(members: Sequence[Model], images: Images) -> dict[str, Any]:
-    """Return accuracy and temperature on the validation images, if all members were trained without them."""
+    """Return accuracy and temperature on the validation images, if there are any that no member was trained on."""
     splits = {(member.config.seed, member.config.validation_fraction) for member in members}
     if len(splits) > 1:
         return {}
     ((seed, fraction),) = splits
+    if not fraction:
+        return {"all_images": True}
     _, held_out = fnn.split(images.train_labels, fraction, seed)
     labels = images.train_labels[held_out]
     probabilities = classify(members, images.train_images[held_out])

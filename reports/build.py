@@ -14,7 +14,10 @@ from reports.page import Page, Section, rendered
 HERE = Path(__file__).parent
 
 #: Where the sections are made, in their order.
-QUESTIONS: tuple[str, ...] = ("q01_samples", "q02_network", "q03_optimizers", "q07_best", "q09_method")
+QUESTIONS: tuple[str, ...] = (
+    "q01_samples", "q02_network", "q03_optimizers", "q04_sweeps", "q05_best", "q06_matters", "q07_best", "q08_loss",
+    "q09_method", "q10_mnist",
+)  # fmt: skip
 
 INTRODUCTION = (
     """

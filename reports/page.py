@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 NOTICE = "<!-- Made by python -m reports.build; edit the scripts, not this file. -->"
-NUMBER = re.compile(r"[-+±<>≥≤~ ]*[\d.,]+( ?(%|s|min|to|points|x|[-+±]?[\d.,]+))*|-|")
+NUMBER = re.compile(r"[-+±<>≥≤~()/%.,eE\s\d]*")
+UNITS = re.compile(r"\b(to|s|min|points|x)\b")
 
 
 @frozen(eq=False)
@@ -171,7 +172,7 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _is_numeric(table: Table, column: int) -> bool:
-    return bool(table.rows) and all(NUMBER.fullmatch(row[column].strip("*` ")) for row in table.rows)
+    return bool(table.rows) and all(NUMBER.fullmatch(UNITS.sub("", row[column].strip("*` "))) for row in table.rows)
 
 
 def _unindented(text: str) -> str:

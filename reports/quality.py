@@ -182,6 +182,20 @@ def ablation(rows: Sequence[Row], preset: str) -> str:
     return "\n".join(lines)
 
 
+def others(rows: Sequence[Row]) -> str:
+    """Return a table of the validation accuracy of what is neither a recipe nor a part of one taken apart."""
+    shown = [row for name in (*PRESETS, *ENSEMBLES) for row in named(rows, name)]
+    shown += [row for name in PRESETS for own in without(rows, name).values() for row in own]
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["validation"] is not None and not any(row is other for other in shown):
+            groups.setdefault(re.sub(r" --seed \d+", "", row["command"]), []).append(row)
+    cells = ((f"`{command}`", str(len(own)), spread(known(own, "validation"))) for command, own in groups.items())
+    return "\n".join(
+        ["| command | seeds | validation |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in cells)]
+    )
+
+
 def log(rows: Iterable[Row]) -> str:
     """Return every look at the test images in the order of time."""
     lines = ["| date | recipe | seed | commit | test | command |", "|---|---|---|---|---|---|"]
@@ -218,7 +232,7 @@ def page(rows: Sequence[Row]) -> str:
             "keeps from learning by heart brings less, than in the recipe itself.",
             ablation(rows, preset),
         ]
-    return "\n\n".join([*parts, "## The test images", log(rows)]) + "\n"
+    return "\n\n".join([*parts, "## Other runs", others(rows), "## The test images", log(rows)]) + "\n"
 
 
 def rewritten(text: str, content: str) -> str:

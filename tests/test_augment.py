@@ -27,6 +27,7 @@ from fnn.augment import (
     warped,
 )
 from fnn.errors import UserError
+from fnn.features import FEATURES
 from tests.strategies import generators, seeds
 
 #: Each change alone, and all at once.
@@ -254,6 +255,29 @@ def test_each_change_draws_for_itself() -> None:
 def test_what_moves_pixels_needs_square_images(name: str) -> None:
     with pytest.raises(UserError, match=f"--{name}: expected images as wide as they are high, found 63 pixels"):
         transform_of(CHANGES[name], 63, 0)
+
+
+@given(seeds, st.integers(1, 10**6))
+def test_features_are_flipped_like_the_images_they_are_of(seed: int, step: int) -> None:
+    images = np.random.default_rng(seed).integers(0, 256, (9, 8, 8), dtype=np.uint8)
+    found, flips = (
+        (np.array(FEATURES[name].extract(images)) for name in ("gradients", "pixels")),
+        Augmentation(flip=True),
+    )
+    x, pixels = found
+    for name, rows in (("gradients", x), ("pixels", pixels)):
+        change = transform_of(flips, rows.shape[1], seed, name)
+        assert change is not None
+        change(step, rows, np.ones((1, 9)))
+    turned = np.rint(pixels * 255).astype(np.uint8).reshape(images.shape)
+    np.testing.assert_array_equal(FEATURES["gradients"].extract(turned), x)
+
+
+def test_features_cannot_be_shifted_even_where_their_number_is_a_square() -> None:
+    assert transform_of(Augmentation(flip=True), 784, 0, "pixels")
+    for name in ("shift", "rotation", "scaling", "elastic"):
+        with pytest.raises(UserError, match=f"--{name}: expected images"):
+            transform_of(CHANGES[name], 784, 0, "gradients")
 
 
 def test_nothing_is_no_transform_and_noise_takes_any_shape() -> None:

@@ -19,7 +19,7 @@ from fnn.data import dataset
 from fnn.datasets import load
 from fnn.errors import UserError
 from fnn.experiment import parts_of
-from fnn.features import BLOCK, FEATURES, mirror
+from fnn.features import BLOCK, FEATURES, mirror, mirror_of
 from fnn.inference import classify, read_pictures
 from fnn.network import init_params
 from fnn.rundir import Model
@@ -27,6 +27,7 @@ from fnn.workers import SPLIT
 from tests.shell import DATA
 
 GRADIENTS = FEATURES["gradients"]
+BY_RULES = sorted(name for name, row in FEATURES.items() if not row.fit)
 WIDTHS = {4: 16 + 8, 8: 64 + 8 * 5, 12: 144 + 8 * 13, 28: 784 + 8 * 85}
 
 
@@ -112,7 +113,7 @@ def test_a_turned_image_has_the_same_features_elsewhere(x: Array) -> None:
     np.testing.assert_array_equal(np.sort(one, axis=1), np.sort(two, axis=1))
 
 
-@given(images(), st.sampled_from(sorted(FEATURES)))
+@given(images(), st.sampled_from(BY_RULES))
 def test_rows_are_independent_pure_finite_and_not_negative(x: Array, name: str) -> None:
     before = x.copy()
     found = FEATURES[name].extract(x)
@@ -122,7 +123,7 @@ def test_rows_are_independent_pure_finite_and_not_negative(x: Array, name: str) 
         assert same(FEATURES[name].extract(image[None])[0].copy(), row.copy())
 
 
-@pytest.mark.parametrize("name", sorted(FEATURES))
+@pytest.mark.parametrize("name", BY_RULES)
 def test_blocks_leave_no_trace(name: str) -> None:
     x = np.random.default_rng(0).integers(0, 256, (2 * BLOCK + 3, 8, 8), dtype=np.uint8)
     found = FEATURES[name].extract(x)
@@ -131,7 +132,7 @@ def test_blocks_leave_no_trace(name: str) -> None:
         np.testing.assert_array_equal(np.concatenate(parts), found)
 
 
-@pytest.mark.parametrize("name", sorted(FEATURES))
+@pytest.mark.parametrize("name", BY_RULES)
 def test_the_memory_beside_the_result_is_that_of_a_block(name: str) -> None:
     def beside(blocks: int) -> int:
         x = np.zeros((blocks * BLOCK, 28, 28), np.uint8)
@@ -174,10 +175,12 @@ def test_images_of_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("name", sorted(FEATURES))
 def test_the_side_is_that_of_the_width(name: str) -> None:
     row = FEATURES[name]
-    for side, width in WIDTHS.items():
-        assert row.width((side, side)) == (width if name == "gradients" else side**2)
-        assert [row.side(row.width((side, side)) + more) for more in (0, 1)] == [side, side]
-    assert row.side(-1) == row.side(0) == max(row.cell, 1)
+    more = {"pixels": lambda side: side**2 - WIDTHS[side], "gradients": lambda side: 0}.get(name, lambda side: 12_800)
+    for side in (side for side in WIDTHS if row.takes((side, side))):
+        width = row.width((side, side))
+        assert width == WIDTHS[side] + more(side)
+        assert [row.side(width + extra) for extra in (0, 1)] == [side, side]
+    assert row.side(-1) == row.side(0) == {"pixels": 1, "gradients": 4, "patches": 8}[name]
 
 
 def test_pixels_are_what_they_were() -> None:
@@ -187,6 +190,21 @@ def test_pixels_are_what_they_were() -> None:
         wanted = np.ones((300, 36), dtype)
         wanted[:, :-1] = x.reshape(300, 35).astype(dtype) / np.array(255, dtype)
         assert same(data.design.copy(), wanted)
+
+
+@pytest.mark.parametrize("name", ["pixels", "gradients"])
+def test_mirrored_images_have_permuted_features(name: str) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (3, 12, 12), dtype=np.uint8)
+    row = FEATURES[name]
+    found = row.extract(x)
+    index = mirror_of(name, found.shape[1])
+    np.testing.assert_array_equal(row.extract(x[:, :, ::-1]), found[:, index])
+
+
+@pytest.mark.parametrize("shape", [(), (28, 24), (27, 27), (4, 4), (252, 252)])
+def test_features_that_learn_refuse_shapes_before_any_work(shape: tuple[int, ...]) -> None:
+    with pytest.raises(UserError, match=r"--features patches: .* multiple of 4 from 8 to 250, found"):
+        FEATURES["patches"].learn(np.zeros((2, *shape), np.uint8))
 
 
 def test_the_settings_that_parts_depend_on_are_in_the_key_of_a_worker() -> None:

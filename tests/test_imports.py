@@ -12,9 +12,9 @@ import fnn
 PACKAGE = Path(fnn.__file__).parent
 LAYERS = """
     blas errors arrays files helpers
-    features
+    patches coded features
     activations initializers losses network schedules updates optimizers data augment views metrics training threads
-    idx datacache fetch datasets
+    idx datacache fetch datasets featurecache
     config recipes experiment memory
     checkpoint rundir ensembles figures inference tracking signals runner
     sweepfile samplers trials importance workers search

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from fnn.arrays import same
 from fnn.data import Dataset
 from fnn.errors import UserError
+from fnn.features import FEATURES
 from fnn.metrics import evaluate
 from fnn.network import Spec, design_matrix, init_params, predict
 from fnn.views import VIEWS, predict_views
@@ -87,3 +88,15 @@ def test_views_need_square_images() -> None:
     spec = Spec((6, 2))
     with pytest.raises(UserError, match="--views: expected images as wide as they are high, found 6 pixels"):
         predict_views(spec, init_params(spec, 0), np.zeros((1, 6)), "flip")
+
+
+def test_features_are_mirrored_by_their_permutation() -> None:
+    images, spec = np.random.default_rng(0).integers(0, 256, (7, 8, 8), dtype=np.uint8), Spec((104, 5, 3))
+    params, row = init_params(spec, 1), FEATURES["gradients"]
+    x, mirrored = row.extract(images), row.extract(images[:, :, ::-1])
+    found = predict_views(spec, params, x, "flip", 3, "gradients")
+    single = [predict(spec, params, each) for each in (x, mirrored)]
+    np.testing.assert_allclose(found, np.mean(single, axis=0), rtol=1e-6)
+    for views in ("shifts", "both"):
+        with pytest.raises(UserError, match="--views: expected images"):
+            predict_views(spec, params, x, views, of="gradients")

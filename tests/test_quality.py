@@ -1,0 +1,167 @@
+"""The record of the recipes: what is made of its rows, and that the page says what they say."""
+
+from __future__ import annotations
+
+import doctest
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fnn.config import Config, configure
+from fnn.errors import UserError
+from fnn.recipes import ENSEMBLES, PRESETS
+from reports import quality
+from reports.quality import (
+    OFF,
+    ablation,
+    differing,
+    ingredients,
+    members_of,
+    named,
+    nearest,
+    others,
+    points,
+    row_of,
+    same_run,
+    small,
+    table,
+    wilson,
+)
+from tests.shell import DATA
+
+
+def row(preset: str, seed: int | None, test: float, validation: float | None = None, **changes: Any) -> dict[str, Any]:
+    config = configure(PRESETS[preset], changes) if preset in PRESETS else None
+    return {
+        "preset": preset,
+        "seed": seed,
+        "settings": differing(config) if config else members_of(preset),
+        "validation": validation,
+        "test": test,
+        "seconds": 60.0 + (seed or 0),
+        "threads": 1,
+        "parameters": 9,
+        "machine": "a machine",
+        "commit": "abc",
+        "date": f"2026-11-2{seed or 0} 10:00",
+        "command": "python train.py",
+    }
+
+
+def test_the_examples_of_docstrings_are_true() -> None:
+    result = doctest.testmod(quality)
+    assert result.attempted and not result.failed
+
+
+@given(st.integers(0, 400), st.integers(1, 400))
+def test_wilsons_bounds_are_where_the_share_is_just_so_far_from_the_probability(count: int, n: int) -> None:
+    """Both solve ``|share - p| = z sqrt(p (1 - p) / n)``: what the interval is defined by."""
+    share = min(count, n) / n
+    low, high = wilson(share, n)
+    assert -1e-12 <= low <= share + 1e-12 and share - 1e-12 <= high <= 1 + 1e-12
+    for p in (low, high):
+        assert (share - p) ** 2 == pytest.approx(1.96**2 * max(p * (1 - p), 0) / n, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_settings_of_a_preset_bring_it_back_whatever_the_seed(name: str) -> None:
+    config = configure(PRESETS[name], {"seed": 5, "threads": 2})
+    assert configure(Config(), differing(config)) == configure(PRESETS[name], {"wandb_project": "fnn"})
+    assert nearest(config) == name == nearest(configure(config, {"epochs": 77}))
+
+
+def test_the_table_has_the_current_recipes_only() -> None:
+    rows = [row("default", 0, 0.90, 0.92), row("default", 1, 0.91, 0.93), row("default", 2, 0.1, 0.1, epochs=2)]
+    rows += [row("pixels-best", 0, 0.92), row("pixels-ensemble", None, 0.93)]
+    lines = {line.split("`")[1]: line for line in table(rows).splitlines()[2:]}
+    assert lines.keys() == {*PRESETS, *ENSEMBLES}
+    assert lines["default"] == "| `default` | 2 | 92.50 ± 0.71 % | 90.50 ± 0.71 % | 89.91 - 91.06 % | 60 |"
+    assert lines["pixels-best"].startswith("| `pixels-best` | 1 | - | 92.00 % |")
+    assert lines["mnist-1"] == "| `mnist-1` | 0 | - | - | - | - |"
+    stale = row("pixels-ensemble", None, 0.5) | {"settings": {"pixels-best": [2, {}]}}
+    assert named([*rows, stale], "pixels-ensemble") == [rows[-1]]
+    shown = points(rows)["fashion_mnist"]
+    assert [(name, round(mean, 4)) for name, _, mean, _ in shown] == [
+        ("default", 0.905),
+        ("pixels-best", 0.92),
+        ("pixels-ensemble", 0.93),
+    ]
+
+
+def test_an_ingredient_is_worth_what_is_lost_without_it_seed_by_seed() -> None:
+    whole = {name: getattr(small("mnist-best"), name) for name in ("hidden_size", "epochs", "validation_fraction")}
+    rows = [row("mnist-best", seed, 0.5, value, **whole) for seed, value in ((0, 0.90), (1, 0.92))]
+    rows += [row("mnist-best", seed, 0.5, value, **whole, shear=0) for seed, value in ((0, 0.89), (1, 0.90), (2, 0.1))]
+    rows += [row("mnist-best", 0, 0.5, 0.91, **whole, elastic=0)]
+    lines = ablation(rows, "mnist-best").splitlines()[2:]
+    assert lines == [
+        "| nothing | 2 | 91.00 ± 1.41 % | |",
+        "| `shear` | 2 | 89.50 ± 0.71 % | -1.50 ± 0.71 |",
+        "| `elastic` | 1 | 91.00 % | +1.00 |",
+    ]
+
+
+def test_what_is_no_recipe_is_told_by_its_command() -> None:
+    rows = [row("default", 0, 0.9, 0.92), row("pixels-ensemble", None, 0.93)]
+    rows += [
+        row("default", seed, 0.9, 0.9 + seed / 100, epochs=2) | {"command": f"x --seed {seed} -e 2"} for seed in (0, 1)
+    ]
+    assert others(rows).splitlines()[2:] == ["| `x -e 2` | 2 | 90.50 ± 0.71 % |"]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_what_is_switched_off_was_on_and_leaves_the_rest(name: str) -> None:
+    for one in ingredients(name):
+        changed = configure(small(name), {one: OFF[one]})
+        assert changed != small(name) and configure(changed, {one: getattr(small(name), one)}) == small(name)
+
+
+def test_a_run_is_recorded_with_the_command_that_makes_it_again(tmp_path: Path) -> None:
+    config = configure(PRESETS["mnist-1"], {"seed": 2, "hidden_size": "64 32", "run_dir": str(tmp_path)})
+    (tmp_path / "config.json").write_text(json.dumps(config.as_dict()))
+    with pytest.raises(UserError, match="expected a finished run"):
+        row_of(tmp_path, "abc")
+    summary = {"best_val_accuracy": None, "test_accuracy": 0.97, "seconds": 3.21, "threads": 1, "parameters": 8}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    found = row_of(tmp_path, "abc")
+    assert (found["validation"], found["test"], found["seconds"], found["seed"]) == (None, 0.97, 3.2, 2)
+    assert found["command"] == "python train.py --preset mnist-1 --seed 2 --hidden_size 64 32"
+    assert configure(Config(), {**found["settings"], "seed": 2, "run_dir": str(tmp_path)}) == config
+    assert same_run(found, found | {"date": "later"}) and not same_run(found, found | {"seed": 3})
+
+
+def test_no_look_at_the_test_images_is_recorded_twice() -> None:
+    rows = quality.recorded()
+    assert not any(same_run(a, b) for at, a in enumerate(rows) for b in rows[:at])
+    assert all(0 < one["test"] < 1 and one["commit"] and one["date"] for one in rows)
+
+
+def test_what_is_missing_is_run_resumed_or_only_recorded_and_ensembles_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"FNN_DATA_DIR": str(DATA), "OPENBLAS_NUM_THREADS": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(quality, "RESULTS", tmp_path / "quality.jsonl")
+    monkeypatch.setattr(quality, "ENSEMBLES", {"pair": {"assignment": 2}})
+    for seed in (0, 1):
+        quality.run("assignment", seed, {}, tmp_path, "1")
+    first, second = quality.recorded()
+    assert (first["preset"], first["seed"], second["seed"]) == ("assignment", 0, 1)
+    (tmp_path / "assignment-1" / "summary.json").unlink()
+    quality.RESULTS.unlink()
+    for _ in range(2):
+        quality.run("assignment", 1, {}, tmp_path, "1")  # resumed at its end, then known
+        quality.run("assignment", 0, {}, tmp_path, "1")  # there already
+    again = quality.recorded()
+    assert [(row["seed"], row["test"]) for row in again] == [(1, second["test"]), (0, first["test"])]
+    quality.run_ensemble("pair", tmp_path)
+    both = quality.recorded()[-1]
+    assert both["preset"] == "pair" and both["parameters"] == 2 * first["parameters"]
+    assert both["settings"] == {"assignment": [2, first["settings"]]}
+    assert both["test"] * 200 == pytest.approx(round(both["test"] * 200)) and both["command"].startswith(
+        "python -m fnn"
+    )
