@@ -51,7 +51,7 @@ def section() -> Section:
     cells = {where: runs for where, runs in cells.items() if runs}
     blocks = [*design(rows, some)]
     if cells:
-        blocks += [*verdict(cells, some), *accuracies(cells), *same_rates(some, cells), *early(cells), *best_pair(rows)]
+        blocks += [*verdict(cells, some), *accuracies(cells), *same_rates(some), *early(cells), *best_pair(rows)]
     return Section("8", TITLE, blocks)
 
 
@@ -107,37 +107,44 @@ def verdict(cells: Cells, some: Sequence[Pair]) -> list[Block]:
     return [
         f"**The verdict**: at the learning rate that is the best for it, {told} by accuracy: cross entropy less "
         f"squared error {in_words(accuracy)} points after {BASE['epochs']} epochs, over {len(runs)} pairs "
-        f"({'; '.join(parts)}). After the first epoch it is {in_words(speed)}. At equal learning rates, which "
-        f"flatters the loss with the larger gradient, it is {in_words(fixed)}. The expected calibration error differs "
-        f"by {in_words(calibration)} points and the cross entropy of the validation images by {likelihood[0]:+.3f} "
-        f"({likelihood[1]:+.3f} to {likelihood[2]:+.3f}). So: {advice(accuracy, speed, calibration)}",
+        f"({'; '.join(parts)}). After the first epoch it is {in_words(speed)}. At equal learning rates it "
+        f"is {in_words(fixed)}, which says how well the rates fit either loss, not which is better. The expected "
+        f"calibration error differs by {in_words(calibration)} points and the cross entropy of the validation images "
+        f"by {likelihood[0]:+.3f} ({likelihood[1]:+.3f} to {likelihood[2]:+.3f}). So: "
+        f"{advice(accuracy, speed, calibration, likelihood)} The condition is the learning rate. {wanted_rates(cells)}",
     ]
 
 
-def advice(accuracy: Interval, speed: Interval, calibration: Interval) -> str:
-    """Return what follows for a user, from what is sure.
+def advice(accuracy: Interval, speed: Interval, calibration: Interval, likelihood: Interval) -> str:
+    """Return what follows for a user, from what is sure; for the last two lower is better.
 
-    >>> advice((0.01, 0.005, 0.015), (0.02, 0.01, 0.03), (0.01, -0.01, 0.02))
-    'cross entropy, since it is more accurate and faster in the first epoch.'
+    >>> unsure, more = (0.01, -0.01, 0.02), (0.02, 0.01, 0.03)
+    >>> advice(more, more, unsure, unsure)
+    'cross entropy: it is more accurate and faster in the first epoch.'
+    >>> advice(unsure, unsure, unsure, unsure)
+    'either will do: nothing of this differs surely.'
     """
-    for name, sign in (("cross entropy", 1), ("squared error", -1)):
-        reasons = [
-            words
-            for found, words, better in (
-                (accuracy, "more accurate", 1),
-                (speed, "faster in the first epoch", 1),
-                (calibration, "better calibrated", -1),
-            )
-            if sure(found) and found[0] * better * sign > 0
-        ]
-        if sure(accuracy) and accuracy[0] * sign > 0:
-            return f"{name}, since it is {listed(reasons)}."
-    good = "cross entropy" if sure(speed) and speed[0] > 0 else "either"
-    return f"{good}: what differs surely is not the final accuracy."
+    found = (
+        (accuracy, 1, "more accurate"),
+        (speed, 1, "faster in the first epoch"),
+        (calibration, -1, "better calibrated"),
+        (likelihood, -1, "better by the likelihood of the labels"),
+    )
+    reasons = {
+        sign: [words for each, better, words in found if sure(each) and each[0] * better * sign > 0] for sign in (1, -1)
+    }
+    names = {1: "cross entropy", -1: "squared error"}
+    if all(reasons.values()):
+        return f"{' and '.join(f'{names[sign]} is {listed(own)}' for sign, own in reasons.items())}."
+    for sign, own in reasons.items():
+        if own:
+            return f"{names[sign]}: it is {listed(own)}."
+    return "either will do: nothing of this differs surely."
 
 
 def in_words(found: Interval) -> str:
-    return f"{points(found[0])} ({spread(found[1], found[2])})"
+    """Write a difference in points, with its interval where more than one pair gives one."""
+    return f"{points(found[0])}{f' ({spread(found[1], found[2])})' if np.isfinite(found[1]) else ''}"
 
 
 def accuracies(cells: Cells) -> list[Block]:
@@ -169,12 +176,13 @@ def accuracies(cells: Cells) -> list[Block]:
     ]
 
 
-def same_rates(some: Sequence[Pair], cells: Cells) -> list[Block]:
+def same_rates(some: Sequence[Pair]) -> list[Block]:
     """Show the difference at equal learning rates."""
     return [
         Figure(
             "loss-rates",
-            f"Validation accuracy of either loss by the learning rate, means of the seeds. {wanted_rates(cells)}",
+            "Validation accuracy of either loss by the learning rate, means of the seeds. Where the scales differ, "
+            "so do the best rates: a comparison at one common rate says little of the losses.",
             "Twelve small panels of two lines each by learning rate",
             partial(draw_rates, some),
         )
