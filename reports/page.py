@@ -172,7 +172,9 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _is_numeric(table: Table, column: int) -> bool:
-    return bool(table.rows) and all(NUMBER.fullmatch(UNITS.sub("", row[column].strip("*` "))) for row in table.rows)
+    cells = [row[column].strip("*` ") for row in table.rows]
+    numbers = all(NUMBER.fullmatch(UNITS.sub("", cell)) for cell in cells)
+    return numbers and any(character.isdigit() for cell in cells for character in cell)
 
 
 def _unindented(text: str) -> str:

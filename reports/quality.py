@@ -258,7 +258,7 @@ def points(rows: Sequence[Row]) -> dict[str, list[tuple[str, float, float, float
 def figure_of(rows: Sequence[Row]) -> Any:
     """Return a figure: test accuracy against the seconds of training, a panel for each data set."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import PercentFormatter
+    from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter, StrMethodFormatter
 
     from fnn.figures import DPI, FAINT, INK, LINE, PAPER, RIGHT, WRONG
 
@@ -270,6 +270,9 @@ def figure_of(rows: Sequence[Row]) -> Any:
         axes.set_title(f"{dataset}: test accuracy by seconds of training", loc="left", color=INK, fontsize=13)
         axes.set_xlabel("seconds; bars: standard deviation over seeds", color=FAINT)
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.tick_params(colors=FAINT, length=0)
         axes.grid(axis="y", color=LINE, linewidth=0.8)
         axes.set_axisbelow(True)
@@ -284,7 +287,9 @@ def figure_of(rows: Sequence[Row]) -> Any:
             axes.annotate(name, (seconds, mean), (0, 8), textcoords="offset points", ha="center", color=INK, fontsize=9)
     if found:
         handles = [figure.axes[0].plot([], [], "o", color=colour)[0] for colour in (RIGHT, WRONG[0])]
-        figure.axes[0].legend(handles, ["from pixels", "from fixed features"], edgecolor="none", labelcolor=INK)
+        figure.axes[0].legend(
+            handles, ["from pixels", "from fixed features"], edgecolor="none", labelcolor=INK, loc="lower right"
+        )
     return figure
 
 

@@ -17,6 +17,7 @@ from fnn.recipes import ENSEMBLES, PRESETS
 from reports import quality
 from reports.quality import (
     OFF,
+    README,
     ablation,
     differing,
     ingredients,
@@ -25,8 +26,10 @@ from reports.quality import (
     nearest,
     others,
     points,
+    rewritten,
     row_of,
     same_run,
+    section,
     small,
     table,
     wilson,
@@ -132,6 +135,12 @@ def test_a_run_is_recorded_with_the_command_that_makes_it_again(tmp_path: Path) 
     assert found["command"] == "python train.py --preset mnist-1 --seed 2 --hidden_size 64 32"
     assert configure(Config(), {**found["settings"], "seed": 2, "run_dir": str(tmp_path)}) == config
     assert same_run(found, found | {"date": "later"}) and not same_run(found, found | {"seed": 3})
+
+
+def test_the_page_says_what_was_recorded() -> None:
+    rows, text = quality.recorded(), README.read_text()
+    assert rewritten(text, section(rows)) == text, "run python -m reports.quality"
+    assert quality.PAGE.read_text() == quality.page(rows), "run python -m reports.quality"
 
 
 def test_no_look_at_the_test_images_is_recorded_twice() -> None:
