@@ -185,9 +185,9 @@ def twice(rows: Sequence[Row]) -> list[Block]:
         "twice, once when the gradient enters the velocity and once when the velocity is applied. That is momentum "
         f"with the rate's square, so at 0.001 it learns at 0.000001: {wrong} of the validation images after five "
         f"epochs, where the right rule has {right}, and {tuned} at a rate of 0.1. Whatever such runs say of momentum, "
-        "or of the optimizers' order, is an artefact. What holds in correct runs, and how much of it, is in the "
-        "table of tests above; in particular an order of optimizers at the space's two learning rates is an order of "
-        "how well these rates happen to fit.",
+        "or of its place among the optimizers, is an artefact. What holds in correct runs, and how much of it, is in "
+        "the table of tests above; in particular an order of optimizers at the space's two learning rates is an "
+        "order of how well these rates happen to fit.",
     ]
 
 
