@@ -30,13 +30,14 @@ INGREDIENTS: Mapping[str, Mapping[str, Any]] = {
     "nothing": {},
     "flip": {"flip": "yes"},
     "shift": {"shift": 2},
-    "rotation, scaling": {"rotation": 10, "scaling": 0.1},
+    "rotation, scaling, shear": {"rotation": 10, "scaling": 0.1, "shear": 8},
     "elastic": {"elastic": 0.5},
     "all of these": {"flip": "yes", "shift": 1, "rotation": 10, "scaling": 0.1, "elastic": 0.5},
     "mixup": {"mixup": 0.2},
     "input noise": {"input_noise": 0.3},
     "input dropout": {"input_dropout": 0.2},
     "dropout": {"dropout": 0.3},
+    "running mean of the weights": {"averaging": 0.99},
 }
 ROUNDS, STEPS, IMAGES = 9, 8, 2048
 

@@ -1,7 +1,7 @@
 """Cross entropy against squared error: ``python -m reports.loss [--run]``.
 
-Pairs of runs that differ by the loss alone: six optimizers, three learning rates of each, two depths, three seeds. Then
-each loss's best setting, by the mean validation accuracy of those seeds, is trained from fresh seeds, and the two
+Pairs of runs that differ by the loss alone: six optimizers, three learning rates of each, two depths, three seeds. Each
+loss's best setting, by the mean validation accuracy of the first two seeds, is trained from fresh ones, and the two
 networks of a seed are compared image by image.
 """
 
@@ -26,7 +26,7 @@ from fnn.network import Params, Spec
 from fnn.training import initial_state
 from reports.intervals import Interval, mcnemar, paired, paired_shares
 from reports.probes import calibration_error, cross_entropy, gradient_norm, look, packed, unpacked
-from reports.runs import Row, Settings, config_for, key, parts_for, recorded, run, seeded
+from reports.runs import Row, Settings, config_for, key, missing, parts_for, recorded, run, seeded
 
 RESULTS = Path(__file__).parent / "results" / "loss.jsonl"
 LOSSES = ("cross_entropy", "mean_squared_error")
@@ -42,6 +42,7 @@ RATES = {
 }
 DEPTHS = (2, 5)
 SEEDS, FRESH = (1, 2, 3), (4, 5, 6, 7, 8)
+CHOOSING = SEEDS[:2]  # by which the best settings are chosen
 BASE = {
     "preset": "assignment",
     "epochs": 5,
@@ -73,11 +74,12 @@ def arms() -> list[dict[str, Any]]:
 
 
 def tasks(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
-    """Yield the runs of the comparison and, when these have ended, those of each loss's best setting."""
-    first = list(seeded(arms(), SEEDS))
-    yield from first
-    if len([row for row in rows if row["seed"] in SEEDS]) >= len(first):
+    """Yield the runs of the seeds that choose, then those of each loss's best setting, then the other pairs."""
+    chosen_by = list(seeded(arms(), CHOOSING))
+    yield from chosen_by
+    if not list(missing(rows, chosen_by)):
         yield from seeded([best(rows, loss) for loss in LOSSES], FRESH)
+        yield from seeded(arms(), SEEDS)
 
 
 def measure(task: Row) -> dict[str, Any]:
@@ -130,10 +132,10 @@ def first(row: Row) -> float:
 
 
 def best(rows: Iterable[Row], loss: str) -> Settings:
-    """Return the settings with the best mean accuracy over SEEDS, of those with a loss."""
+    """Return the settings with the best mean accuracy over the seeds that choose, of those with a loss."""
     groups: dict[Any, list[Row]] = {}
     for row in rows:
-        if row["seed"] in SEEDS and row["settings"]["loss"] == loss and row["state"] != "failed":
+        if row["seed"] in CHOOSING and row["settings"]["loss"] == loss and row["state"] != "failed":
             groups.setdefault(key(row["settings"]), []).append(row)
     return max(groups.values(), key=lambda group: (mean(map(last, group)), -group[0]["settings"]["num_layers"]))[0][
         "settings"
@@ -196,9 +198,10 @@ class Duel:
 
 def duels(rows: Sequence[Row]) -> list[Duel]:
     """Return the comparison of each loss's best setting for each fresh seed."""
-    settings = [key(best(rows, loss)) for loss in LOSSES]
     fresh = {(row["seed"], key(row["settings"])): row for row in rows if "right" in row}
-    found = []
+    if not fresh:
+        return []
+    settings, found = [key(best(rows, loss)) for loss in LOSSES], []
     for seed in FRESH:
         both = [fresh.get((seed, each)) for each in settings]
         if both[0] and both[1]:
@@ -229,7 +232,7 @@ def main(arguments: Sequence[str]) -> int:
         if runs := tuned(some, optimizer, depth):
             (a, b), gain = runs[0], paired([last(a) for a, _ in runs], [last(b) for _, b in runs])
             print(optimizer, depth, a["settings"]["learning_rate"], b["settings"]["learning_rate"], gain)
-    for duel in duels(rows) if rows else ():
+    for duel in duels(rows):
         print(duel)
     return 0
 

@@ -17,7 +17,6 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from fnn.figures import save
 from fnn.files import append_line, read_lines, write_atomically
 from fnn.recipes import ENSEMBLES, PRESETS
 from fnn.rundir import read_config
+from reports.intervals import wilson
 from reports.speed import machine
 
 HERE = Path(__file__).parent
@@ -82,16 +82,6 @@ def changed(config: Config, base: Config) -> dict[str, Any]:
     return {name: own[name] for name in FIELDS if name not in OUTSIDE | {"seed"} and own[name] != other[name]}
 
 
-def wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Return the 95 % interval of a probability of which a ``share`` of ``n`` samples was seen (Wilson 1927).
-
-    >>> [round(bound, 4) for bound in wilson(0.92, 10_000)]
-    [0.9145, 0.9252]
-    """
-    middle, half = share + z**2 / (2 * n), z * sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
-    return (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)
-
-
 def spread(values: Sequence[float]) -> str:
     """Return the mean of accuracies and their standard deviation, in words.
 
@@ -128,9 +118,8 @@ def table(rows: Sequence[Row]) -> str:
     for name in (*PRESETS, *ENSEMBLES):
         own = named(rows, name)
         test = known(own, "test")
-        interval = (
-            "{:.2f} - {:.2f} %".format(*(100 * x for x in wilson(statistics.mean(test), TESTED))) if test else "-"
-        )
+        _, low, high = wilson(round(statistics.mean(test) * TESTED), TESTED) if test else (0, 0, 0)
+        interval = f"{100 * low:.2f} - {100 * high:.2f} %" if test else "-"
         seconds = f"{statistics.median(known(own, 'seconds')):,.0f}" if own else "-"
         cells = [f"`{name}`", str(len(own)), spread(known(own, "validation")), spread(test), interval, seconds]
         lines.append(f"| {' | '.join(cells)} |")

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fnn.config import Config, configure
 from fnn.errors import UserError
@@ -32,7 +30,6 @@ from reports.quality import (
     section,
     small,
     table,
-    wilson,
 )
 from tests.shell import DATA
 
@@ -58,16 +55,6 @@ def row(preset: str, seed: int | None, test: float, validation: float | None = N
 def test_the_examples_of_docstrings_are_true() -> None:
     result = doctest.testmod(quality)
     assert result.attempted and not result.failed
-
-
-@given(st.integers(0, 400), st.integers(1, 400))
-def test_wilsons_bounds_are_where_the_share_is_just_so_far_from_the_probability(count: int, n: int) -> None:
-    """Both solve ``|share - p| = z sqrt(p (1 - p) / n)``: what the interval is defined by."""
-    share = min(count, n) / n
-    low, high = wilson(share, n)
-    assert -1e-12 <= low <= share + 1e-12 and share - 1e-12 <= high <= 1 + 1e-12
-    for p in (low, high):
-        assert (share - p) ** 2 == pytest.approx(1.96**2 * max(p * (1 - p), 0) / n, abs=1e-9)
 
 
 @pytest.mark.parametrize("name", PRESETS)

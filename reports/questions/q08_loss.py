@@ -13,6 +13,7 @@ import numpy as np
 from reports.intervals import Interval, paired, sure
 from reports.loss import (
     BASE,
+    CHOOSING,
     DEPTHS,
     FRESH,
     LOSSES,
@@ -285,12 +286,12 @@ def best_pair(rows: Sequence[Row]) -> list[Block]:
     significant = [duel for duel in found if duel.probability < 0.05]
     ahead = sum(duel.gain[0] > 0 for duel in found)
     return [
-        f"**The best pair.** By the mean of the seeds above, cross entropy's best is {words[0]}, squared error's "
-        f"{words[1]}. Both were trained again from {len(found)} of {len(FRESH)} fresh seeds, and compared on the "
-        f"{found[0].images:,} validation images of each: McNemar's test asks whether those images that only one of "
-        f"two networks gets right are split as a fair coin would. Cross entropy is ahead in {ahead} of {len(found)}; "
-        f"{f'in {len(significant)}' if significant else 'in none'} of them a coin would make such a split less than "
-        "once in twenty.",
+        f"**The best pair.** By the mean of the first {len(CHOOSING)} seeds, cross entropy's best is {words[0]}, "
+        f"squared error's {words[1]}. Both were trained again from {len(found)} of {len(FRESH)} fresh seeds, and "
+        f"compared on the {found[0].images:,} validation images of each: McNemar's test asks whether those images "
+        f"that only one of two networks gets right are split as a fair coin would. Cross entropy is ahead in {ahead} "
+        f"of {len(found)}; {f'in {len(significant)}' if significant else 'in none'} of them a coin would make such a "
+        "split less than once in twenty.",
         Table(
             ("seed", "only cross entropy right", "only squared error right", "difference, points", "p, McNemar"),
             [
