@@ -115,4 +115,4 @@ PRESETS: Mapping[str, Config] = {
 }
 
 #: Models of several runs, by name: the presets of their members, each trained from so many seeds from 0 on.
-ENSEMBLES: Mapping[str, Mapping[str, int]] = {"pixels-ensemble": {"pixels-best": 3}}
+ENSEMBLES: Mapping[str, Mapping[str, int]] = {"pixels-ensemble": {"pixels-best": 3}, "frontier": {"features-best": 3}}
