@@ -203,8 +203,9 @@ def section(rows: Sequence[Row]) -> str:
         f"`python -m reports.quality --run`, {machines}; threads of a run: {threads}. Each recipe is `python train.py "
         "--preset NAME --seed N`, seeds from 0 on: mean ± standard deviation of the best epoch's validation and of the "
         "one look at the test images; Wilson's interval of one network whose test accuracy is that mean; the median of "
-        "the seconds of training. Without a validation figure a recipe is trained on all training images, and its last "
-        "epoch is tested. An ensemble is the mean of its members' probabilities."
+        "the seconds of training, which are the median epoch's times their number. Without a validation figure a "
+        "recipe is trained on all training images, and its last epoch is tested. An ensemble is the mean of its "
+        "members' probabilities."
     )
     return f"{about}\n\n{table(rows)}\n\n![Test accuracy against seconds of training](reports/figures/quality.png)"
 
@@ -299,13 +300,17 @@ def revision() -> str:
 
 
 def row_of(directory: Path, commit: str, preset: str = "") -> dict[str, Any]:
-    """Return what is recorded of the finished run in a directory, whose preset is the nearest, if not said."""
+    """Return what is recorded of the finished run in a directory, whose preset is the nearest, if not said.
+
+    Its seconds are those of the median epoch times their number: a pause of the machine is no training.
+    """
     config = read_config(directory)
     path = directory / "summary.json"
     try:
         summary = json.loads(path.read_bytes())
     except (OSError, ValueError):
         raise UserError(f"--take: expected a finished run, found no readable {path}") from None
+    epochs = [report["seconds"] for report in read_lines(directory / "history.jsonl")]
     preset = preset or nearest(config)
     words = "".join(f" --{name} {_words(value)}" for name, value in changed(config, PRESETS[preset]).items())
     return {
@@ -314,7 +319,7 @@ def row_of(directory: Path, commit: str, preset: str = "") -> dict[str, Any]:
         "settings": differing(config),
         "validation": summary["best_val_accuracy"],
         "test": summary["test_accuracy"],
-        "seconds": round(summary["seconds"], 1),
+        "seconds": round(statistics.median(epochs) * len(epochs), 1),
         "threads": summary["threads"],
         "parameters": summary["parameters"],
         "machine": machine(),

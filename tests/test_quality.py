@@ -115,7 +115,8 @@ def test_a_run_is_recorded_with_the_command_that_makes_it_again(tmp_path: Path) 
     (tmp_path / "config.json").write_text(json.dumps(config.as_dict()))
     with pytest.raises(UserError, match="expected a finished run"):
         row_of(tmp_path, "abc")
-    summary = {"best_val_accuracy": None, "test_accuracy": 0.97, "seconds": 3.21, "threads": 1, "parameters": 8}
+    (tmp_path / "history.jsonl").write_text("".join(f'{{"seconds": {seconds}}}\n' for seconds in (1.0, 1.07, 60)))
+    summary = {"best_val_accuracy": None, "test_accuracy": 0.97, "seconds": 62.07, "threads": 1, "parameters": 8}
     (tmp_path / "summary.json").write_text(json.dumps(summary))
     found = row_of(tmp_path, "abc")
     assert (found["validation"], found["test"], found["seconds"], found["seed"]) == (None, 0.97, 3.2, 2)
