@@ -24,7 +24,7 @@ from fnn.experiment import observe, plan_for
 from fnn.metrics import evaluate
 from fnn.network import Params, Spec
 from fnn.training import initial_state
-from reports.intervals import Interval, mcnemar, paired, paired_shares
+from reports.intervals import Interval, in_points, mcnemar, paired, paired_shares
 from reports.probes import calibration_error, cross_entropy, gradient_norm, look, packed, unpacked
 from reports.runs import Row, Settings, config_for, key, missing, parts_for, recorded, run, seeded
 
@@ -231,9 +231,11 @@ def main(arguments: Sequence[str]) -> int:
     for optimizer, depth in product(RATES, DEPTHS):
         if runs := tuned(some, optimizer, depth):
             (a, b), gain = runs[0], paired([last(a) for a, _ in runs], [last(b) for _, b in runs])
-            print(optimizer, depth, a["settings"]["learning_rate"], b["settings"]["learning_rate"], gain)
+            rates = f"{a['settings']['learning_rate']:g} and {b['settings']['learning_rate']:g}"
+            print(f"{optimizer}, {depth} layers, rates {rates}: {in_points(gain)}")
     for duel in duels(rows):
-        print(duel)
+        split = f"{duel.ours} to {duel.theirs} of {duel.images}"
+        print(f"best against best, seed {duel.seed}: {split}, {in_points(duel.gain)}, p {duel.probability:.2g}")
     return 0
 
 

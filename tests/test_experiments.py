@@ -237,9 +237,11 @@ def test_the_verdict_on_the_losses_says_what_the_rows_say() -> None:
     rows = all_rows()
     some = loss.pairs(rows)
     cells = {(name, depth): loss.tuned(some, name, depth) for depth, name in product(loss.DEPTHS, loss.RATES)}
-    told = text_of(q08_loss.verdict(cells, some))
+    told = text_of(q08_loss.verdict(cells, some, []))
     assert "cross entropy is better by accuracy: cross entropy less squared error +1.00 (+1.00 to +1.00)" in told
     assert "So: cross entropy: it is more accurate and faster in the first epoch." in told
+    told = text_of(q08_loss.verdict(cells, some, loss.duels(rows)))
+    assert "from fresh seeds, it is +2.00 (+2.00 to +2.00)" in told and "and more accurate at its best setting" in told
     assert "ahead in 5 of 5; in 5 of them" in text_of(q08_loss.best_pair(rows))
 
 

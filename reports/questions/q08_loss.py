@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reports.intervals import Interval, paired, sure
+from reports.intervals import mean as mean_of
 from reports.loss import (
     BASE,
     CHOOSING,
@@ -21,6 +22,7 @@ from reports.loss import (
     RATES,
     RESULTS,
     SEEDS,
+    Duel,
     Pair,
     arms,
     best,
@@ -52,7 +54,13 @@ def section() -> Section:
     cells = {where: runs for where, runs in cells.items() if runs}
     blocks = [*design(rows, some)]
     if cells:
-        blocks += [*verdict(cells, some), *accuracies(cells), *same_rates(some), *early(cells), *best_pair(rows)]
+        blocks += [
+            *verdict(cells, some, duels(rows)),
+            *accuracies(cells),
+            *same_rates(some),
+            *early(cells),
+            *best_pair(rows),
+        ]
     return Section("8", TITLE, blocks)
 
 
@@ -91,12 +99,14 @@ def gain(runs: Sequence[Both], score: Any) -> Interval:
     return paired([score(a) for a, _ in runs], [score(b) for _, b in runs])
 
 
-def verdict(cells: Cells, some: Sequence[Pair]) -> list[Block]:
+def verdict(cells: Cells, some: Sequence[Pair], fresh: Sequence[Duel]) -> list[Block]:
     """Say which loss is better, and on what that depends."""
     runs = [pair for pairs_of_cell in cells.values() for pair in pairs_of_cell]
     accuracy, speed = gain(runs, last), gain(runs, first)
     fixed = paired([last(pair.ours) for pair in some], [last(pair.theirs) for pair in some])
     calibration, likelihood = compared(runs, "ece"), compared(runs, "cross_entropy")
+    top = mean_of([duel.gain[0] for duel in fresh]) if fresh else None
+    peak = f"Between the best settings of either, from fresh seeds, it is {in_words(top)}. " if top else ""
     winner = "cross entropy" if accuracy[0] > 0 else "squared error"
     told = f"{winner} is better" if sure(accuracy) else "neither can be called better"
     scaled = {kind: [p for (name, _), own in cells.items() if (name in SCALED) == kind for p in own] for kind in (0, 1)}
@@ -108,16 +118,19 @@ def verdict(cells: Cells, some: Sequence[Pair]) -> list[Block]:
     return [
         f"**The verdict**: at the learning rate that is the best for it, {told} by accuracy: cross entropy less "
         f"squared error {in_words(accuracy)} points after {BASE['epochs']} epochs, over {len(runs)} pairs "
-        f"({'; '.join(parts)}). After the first epoch it is {in_words(speed)}. At equal learning rates it "
-        f"is {in_words(fixed)}, which says how well the rates fit either loss, not which is better. The expected "
+        f"({'; '.join(parts)}). After the first epoch it is {in_words(speed)}. At equal learning rates it is "
+        f"{in_words(fixed)}, which says how well the rates fit either loss, not which is better. {peak}The expected "
         f"calibration error differs by {in_words(calibration)} points and the cross entropy of the validation images "
         f"by {likelihood[0]:+.3f} ({likelihood[1]:+.3f} to {likelihood[2]:+.3f}). So: "
-        f"{advice(accuracy, speed, calibration, likelihood)} The condition is the learning rate. {wanted_rates(cells)}",
+        f"{advice(accuracy, speed, calibration, likelihood, top)} The condition is the learning rate. "
+        f"{wanted_rates(cells)}",
     ]
 
 
-def advice(accuracy: Interval, speed: Interval, calibration: Interval, likelihood: Interval) -> str:
-    """Return what follows for a user, from what is sure; for the last two lower is better.
+def advice(
+    accuracy: Interval, speed: Interval, calibration: Interval, likelihood: Interval, top: Interval | None = None
+) -> str:
+    """Return what follows for a user, from what is sure; of calibration and likelihood lower is better.
 
     >>> unsure, more = (0.01, -0.01, 0.02), (0.02, 0.01, 0.03)
     >>> advice(more, more, unsure, unsure)
@@ -130,6 +143,7 @@ def advice(accuracy: Interval, speed: Interval, calibration: Interval, likelihoo
         (speed, 1, "faster in the first epoch"),
         (calibration, -1, "better calibrated"),
         (likelihood, -1, "better by the likelihood of the labels"),
+        *([] if top is None else [(top, 1, "more accurate at its best setting")]),
     )
     reasons = {
         sign: [words for each, better, words in found if sure(each) and each[0] * better * sign > 0] for sign in (1, -1)
