@@ -56,7 +56,7 @@
     const finite = values.filter((value) => known(value) && (!axis.log || value > 0));
     let low = axis.low ?? Math.min(...finite), high = axis.high ?? Math.max(...finite);
     if (axis.categories.length) return { ...axis, low: -0.5, high: axis.categories.length - 0.5 };
-    const margin = axis.log ? (high / low) ** 0.04 : (high - low || 1) * 0.04;
+    const margin = axis.log ? (high > low ? (high / low) ** 0.04 : 2) : (high - low || 1) * 0.04;
     if (!known(axis.low)) low = axis.log ? low / margin : low - margin;
     if (!known(axis.high)) high = axis.log ? high * margin : high + margin;
     return { ...axis, low, high };

@@ -209,5 +209,13 @@ def draw(rows: Sequence[Row], theme: Theme) -> Drawing:
         axes.set_yscale("log")
         axes.xaxis.get_major_locator().set_params(integer=True)
     handles, labels = panels[0, 0].get_legend_handles_labels()
-    drawing.legend(handles, labels, loc="outside lower center", ncols=4, edgecolor="none", labelcolor=theme.ink)
+    drawing.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=4,
+        edgecolor="none",
+        facecolor=theme.paper,
+        labelcolor=theme.ink,
+    )
     return drawing

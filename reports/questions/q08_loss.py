@@ -250,7 +250,15 @@ def draw_rates(some: Sequence[Pair], theme: Theme) -> Drawing:
         axes.minorticks_off()
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     handles, labels = panels[0, 0].get_legend_handles_labels()
-    drawing.legend(handles, labels, loc="outside lower center", ncols=2, edgecolor="none", labelcolor=theme.ink)
+    drawing.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=2,
+        edgecolor="none",
+        facecolor=theme.paper,
+        labelcolor=theme.ink,
+    )
     return drawing
 
 
