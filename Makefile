@@ -1,6 +1,7 @@
 # make train        set up, get the data, train and test a network      (ARGS="-e 5 -o nadam", RESUME=runs/NAME)
 # make test         set up and run all checks
 # make report       draw every figure and page of the report anew from the recorded results
+# make experiments  run the experiments themselves, or go on with them: a day or two
 # make test-thorough  the same with twenty times as many drawn examples and the heavier oracles
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: train test test-thorough check mutants fuzz report clean
+.PHONY: train test test-thorough check mutants fuzz report experiments clean
 
 train: $(VENV)/.run
 	$(BIN)/python train.py --wandb_entity myname --wandb_project myprojectname $(if $(RESUME),--resume $(RESUME)) $(ARGS)
@@ -25,6 +26,10 @@ test-thorough: check
 
 report: $(VENV)/.report
 	$(BIN)/python -m reports.build
+
+experiments: $(VENV)/.test
+	$(PIP) -e ".[peers]"
+	$(BIN)/python -m reports.experiments
 
 check: $(VENV)/.test
 	$(BIN)/ruff check --quiet .

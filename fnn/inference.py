@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fnn.arrays import Array
+from fnn.arrays import Array, same
 from fnn.config import Config
 from fnn.data import Dataset
 from fnn.datasets import load
@@ -35,7 +35,7 @@ def assess(members: Sequence[Model], config: Config, part: str) -> tuple[str, An
     )
     for member in members:
         _check_size(pictures, member, config.dataset)
-    seen = [dataset_of(m.config, pictures, labels, len(model.class_names), m.fitted) for m in members]
+    seen = _seen(members, pictures, labels)
     data = seen[0]
     results = [evaluate(m.spec, m.params, d, m.config.views) for m, d in zip(members, seen, strict=True)]
     result = pooled(model.spec, results, data)
@@ -66,12 +66,28 @@ def _share(value: float) -> str:
 
 def classify(members: Sequence[Model], images: Array) -> Array:
     """Return the probabilities of the classes ``(n, classes)`` of images of bytes ``(n, h, w)``: the members' mean."""
-    return mean_of([_classify(member, images) for member in members])
+    seen = _seen(members, images, np.zeros(len(images), np.int64))
+    return mean_of(
+        [
+            predict_views(m.spec, m.params, data.design, m.config.views, of=data.features)
+            for m, data in zip(members, seen, strict=True)
+        ]
+    )
 
 
-def _classify(model: Model, images: Array) -> Array:
-    data = dataset_of(model.config, images, np.zeros(len(images), np.int64), len(model.class_names), model.fitted)
-    return predict_views(model.spec, model.params, data.design, model.config.views, of=data.features)
+def _seen(members: Sequence[Model], images: Array, labels: Array) -> list[Dataset]:
+    """Return images as each member takes them, computed once for those that take the same."""
+    found: list[Dataset] = []
+    for number, member in enumerate(members):
+        same_features = (
+            data
+            for other, data in zip(members[:number], found, strict=True)
+            if (other.config.features, other.config.dtype) == (member.config.features, member.config.dtype)
+            and same(other.fitted, member.fitted)
+        )
+        data = next(same_features, None)
+        found.append(data or dataset_of(member.config, images, labels, len(member.class_names), member.fitted))
+    return found
 
 
 def read_pictures(path: Path, members: Sequence[Model], resize: bool = False, invert: bool = False) -> Array:

@@ -11,11 +11,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Sequence
-from functools import partial
 from io import BytesIO
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +28,14 @@ from fnn.ensembles import load_members
 from fnn.errors import UserError
 from fnn.files import write_atomically
 from fnn.inference import classify
+from fnn.recipes import PRESETS
 from fnn.rundir import Model
 from reports.speed import machine
 
 ARRAYS, FACTS = (Path(__file__).parent / "results" / name for name in ("best.npz", "best.json"))
 LEVELS = 65535  # of a stored probability
 PAIR = ("T-shirt/top", "Shirt")
-PATCH, STRIDE, COVERED = 7, 3, 150  # pixels; images of each class of the pair
+PATCH, STRIDE, COVERED = 7, 3, 100  # pixels; images of each class of the pair
 NEIGHBOURS, EXAMINED = 10, 40  # nearest training images of so many confident mistakes
 BINS = 15
 
@@ -135,20 +133,21 @@ def cost_of_covering(members: Sequence[Model], images: Array, labels: Array, pai
     chosen = np.concatenate([np.flatnonzero(labels == label)[:COVERED] for label in pair])
     own, side = images[chosen], np.where(labels[chosen] == pair[0], 1, -1)
     neutral = np.mean([images[labels == label].mean(axis=0) for label in pair], axis=0).round().astype(np.uint8)
-    odds = partial(_log_odds, members, pair=pair, side=side)
-    plain, starts = odds(own), range(0, images.shape[1] - PATCH + 1, STRIDE)
+    plain, starts = _log_odds(members, own, pair), range(0, images.shape[1] - PATCH + 1, STRIDE)
     cost = np.empty((len(starts), len(starts)))
-    for (i, top), (j, left) in product(enumerate(starts), enumerate(starts)):
-        covered = own.copy()
-        window = slice(top, top + PATCH), slice(left, left + PATCH)
-        covered[:, *window] = neutral[window]
-        cost[i, j] = plain - odds(covered)
+    for i, top in enumerate(starts):
+        covered = np.tile(own, (len(starts), 1, 1))
+        for j, left in enumerate(starts):
+            window = slice(top, top + PATCH), slice(left, left + PATCH)
+            covered[j * len(own) : (j + 1) * len(own), *window] = neutral[window]
+        odds = _log_odds(members, covered, pair).reshape(len(starts), len(own))
+        cost[i] = np.mean(side * (plain - odds), axis=1)
     return cost
 
 
-def _log_odds(members: Sequence[Model], images: Array, pair: tuple[int, int], side: Array) -> float:
+def _log_odds(members: Sequence[Model], images: Array, pair: tuple[int, int]) -> Array:
     p = np.maximum(classify(members, images)[:, pair], 1e-6)
-    return float(np.mean(side * (np.log(p[:, 0]) - np.log(p[:, 1]))))
+    return np.log(p[:, 0]) - np.log(p[:, 1])
 
 
 def nearest(images: Array, others: Array, count: int = NEIGHBOURS) -> Array:
@@ -163,23 +162,26 @@ def nearest(images: Array, others: Array, count: int = NEIGHBOURS) -> Array:
 
 
 def command_of(config: Config) -> str:
-    """Return the command that trains a model: what differs from the defaults.
+    """Return the command that trains a model: the nearest preset, and what differs from it.
 
     >>> command_of(Config(epochs=3, hidden_size=(512, 256)))
     'python train.py --hidden_size 512 256 --epochs 3'
     """
-    ours, usual = config.as_dict(), Config().as_dict()
-    changed = [name for name in FIELDS if name not in OUTSIDE and ours[name] != usual[name]]
-    words = [f"--{name} {' '.join(map(str, np.atleast_1d(ours[name])))}" for name in changed]
-    return " ".join(("python train.py", *words))
+    ours = config.as_dict()
+
+    def changed(name: str) -> list[str]:
+        usual = PRESETS[name].as_dict()
+        return [field for field in FIELDS if field not in OUTSIDE and ours[field] != usual[field]]
+
+    preset = min(PRESETS, key=lambda name: len(changed(name)))
+    words = [f"--{name} {' '.join(map(str, np.atleast_1d(ours[name])))}" for name in changed(preset)]
+    return " ".join(("python train.py", *([] if preset == "default" else [f"--preset {preset}"]), *words))
 
 
 def examine(members: Sequence[Model], images: Images) -> tuple[dict[str, Array], dict[str, Any]]:
     """Return the arrays and the facts that are kept of some models."""
     names, labels = list(images.class_names), np.array(images.test_labels, np.int64)
-    began = time.perf_counter()
     probabilities = classify(members, images.test_images)
-    seconds = time.perf_counter() - began
     stored = np.round(probabilities.astype(float) * LEVELS).astype(np.uint16)
     wrong = np.flatnonzero(np.argmax(stored, axis=1) != labels)
     examined = confident_mistakes(stored / LEVELS, labels)[:EXAMINED]
@@ -198,17 +200,18 @@ def examine(members: Sequence[Model], images: Images) -> tuple[dict[str, Array],
     commands = dict.fromkeys(command_of(member.config) for member in members)
     return arrays, {
         "machine": machine(), "class_names": names, "members": len(members), "commands": list(commands),
-        "parameters": sum(member.params.theta.size for member in members), "seconds": round(seconds, 1),
-        **_validated(members, images),
+        "parameters": sum(member.params.theta.size for member in members),         **_validated(members, images),
     }  # fmt: skip
 
 
 def _validated(members: Sequence[Model], images: Images) -> dict[str, Any]:
-    """Return accuracy and temperature on the validation images, if all members were trained without them."""
+    """Return accuracy and temperature on the validation images, if there are any that no member was trained on."""
     splits = {(member.config.seed, member.config.validation_fraction) for member in members}
     if len(splits) > 1:
         return {}
     ((seed, fraction),) = splits
+    if not fraction:
+        return {"all_images": True}
     _, held_out = fnn.split(images.train_labels, fraction, seed)
     labels = images.train_labels[held_out]
     probabilities = classify(members, images.train_images[held_out])

@@ -69,7 +69,7 @@ class Chart:
 
 @frozen
 class Parallel:
-    """Parallel coordinates: a line for each row, through its value on each axis, coloured by the axis `colour`.
+    """Parallel coordinates: a line for each row, through its value on each axis, coloured by its rank on `colour`.
 
     In a browser a range is brushed by dragging along an axis, and axes change places by dragging their names.
     """
@@ -130,7 +130,7 @@ def draw_parallel(parallel: Parallel, theme: Theme) -> Drawing:
     exact = np.array([[_place(axis, row[at]) for at, axis in enumerate(parallel.axes)] for row in parallel.rows])
     shares = exact + np.array([[_aside(axis, row) for axis in parallel.axes] for row in range(len(parallel.rows))])
     ramp: Any = colour_map(theme)
-    shade = exact[:, parallel.colour]
+    shade = _ranks(exact[:, parallel.colour])
     for row in np.argsort(np.nan_to_num(shade, nan=-1.0), kind="stable"):
         axes.plot(shares[row], color=ramp(np.nan_to_num(shade[row])), linewidth=0.8, alpha=0.55)
     for at, axis in enumerate(parallel.axes):
@@ -147,6 +147,16 @@ def draw_parallel(parallel: Parallel, theme: Theme) -> Drawing:
     for spine in axes.spines.values():
         spine.set_visible(False)
     return drawing
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Return the share of the values that are less than each, so that each colour has as many lines.
+
+    >>> _ranks(np.array([0.5, 0.1, 0.5, np.nan])).round(2).tolist()
+    [0.33, 0.0, 0.33, nan]
+    """
+    known = np.sort(values[~np.isnan(values)])
+    return np.where(np.isnan(values), np.nan, np.searchsorted(known, values) / max(len(known), 1))
 
 
 def _array(values: Sequence[Number]) -> np.ndarray:

@@ -22,8 +22,8 @@ from fnn.sweepfile import Sweep
 from reports.intervals import Interval, bootstrap, drawn
 
 Space = Mapping[str, Sequence[Any]]  # the values of each setting
-TREES = 60
-DRAWS = 40  # of the bootstrap of a forest
+TREES = 50
+DRAWS = 30  # of the bootstrap of a forest
 NOTHING: Space = MappingProxyType({})
 
 

@@ -1,7 +1,7 @@
 """Cross entropy against squared error: ``python -m reports.loss [--run]``.
 
-Pairs of runs that differ by the loss alone: six optimizers, three learning rates of each, two depths, three seeds. Then
-each loss's best setting, by the mean validation accuracy of those seeds, is trained from fresh seeds, and the two
+Pairs of runs that differ by the loss alone: six optimizers, three learning rates of each, two depths, three seeds. Each
+loss's best setting, by the mean validation accuracy of the first two seeds, is trained from fresh ones, and the two
 networks of a seed are compared image by image.
 """
 
@@ -24,9 +24,9 @@ from fnn.experiment import observe, plan_for
 from fnn.metrics import evaluate
 from fnn.network import Params, Spec
 from fnn.training import initial_state
-from reports.intervals import Interval, mcnemar, paired, paired_shares
+from reports.intervals import Interval, in_points, mcnemar, paired, paired_shares
 from reports.probes import calibration_error, cross_entropy, gradient_norm, look, packed, unpacked
-from reports.runs import Row, Settings, config_for, key, parts_for, recorded, run, seeded
+from reports.runs import Row, Settings, config_for, key, missing, parts_for, recorded, run, seeded
 
 RESULTS = Path(__file__).parent / "results" / "loss.jsonl"
 LOSSES = ("cross_entropy", "mean_squared_error")
@@ -42,6 +42,7 @@ RATES = {
 }
 DEPTHS = (2, 5)
 SEEDS, FRESH = (1, 2, 3), (4, 5, 6, 7, 8)
+CHOOSING = SEEDS[:2]  # by which the best settings are chosen
 BASE = {
     "preset": "assignment",
     "epochs": 5,
@@ -73,11 +74,12 @@ def arms() -> list[dict[str, Any]]:
 
 
 def tasks(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
-    """Yield the runs of the comparison and, when these have ended, those of each loss's best setting."""
-    first = list(seeded(arms(), SEEDS))
-    yield from first
-    if len([row for row in rows if row["seed"] in SEEDS]) >= len(first):
+    """Yield the runs of the seeds that choose, then those of each loss's best setting, then the other pairs."""
+    chosen_by = list(seeded(arms(), CHOOSING))
+    yield from chosen_by
+    if not list(missing(rows, chosen_by)):
         yield from seeded([best(rows, loss) for loss in LOSSES], FRESH)
+        yield from seeded(arms(), SEEDS)
 
 
 def measure(task: Row) -> dict[str, Any]:
@@ -130,10 +132,10 @@ def first(row: Row) -> float:
 
 
 def best(rows: Iterable[Row], loss: str) -> Settings:
-    """Return the settings with the best mean accuracy over SEEDS, of those with a loss."""
+    """Return the settings with the best mean accuracy over the seeds that choose, of those with a loss."""
     groups: dict[Any, list[Row]] = {}
     for row in rows:
-        if row["seed"] in SEEDS and row["settings"]["loss"] == loss and row["state"] != "failed":
+        if row["seed"] in CHOOSING and row["settings"]["loss"] == loss and row["state"] != "failed":
             groups.setdefault(key(row["settings"]), []).append(row)
     return max(groups.values(), key=lambda group: (mean(map(last, group)), -group[0]["settings"]["num_layers"]))[0][
         "settings"
@@ -165,12 +167,18 @@ def pairs(rows: Iterable[Row]) -> list[Pair]:
 
 
 def tuned(some: Sequence[Pair], optimizer: str, depth: int) -> list[tuple[Row, Row]]:
-    """Return the runs of an optimizer and a depth, each loss at the learning rate that is the best for it, by seed."""
+    """Return the runs of an optimizer and a depth, each loss at the learning rate that is the best for it, by seed.
+
+    They are of the seeds for which every learning rate has been run.
+    """
     own = [p for p in some if (p.settings["optimizer"], p.settings["num_layers"]) == (optimizer, depth)]
-    rates = {rate: [pair for pair in own if pair.settings["learning_rate"] == rate] for rate in RATES[optimizer]}
-    rates = {rate: group for rate, group in rates.items() if len(group) == len(SEEDS)}
-    if not rates:
+    seeds = [seed for seed in SEEDS if sum(pair.seed == seed for pair in own) == len(RATES[optimizer])]
+    if not seeds:
         return []
+    rates = {
+        rate: [pair for pair in own if pair.settings["learning_rate"] == rate and pair.seed in seeds]
+        for rate in RATES[optimizer]
+    }
     ours = max(rates, key=lambda rate: mean(last(pair.ours) for pair in rates[rate]))
     theirs = max(rates, key=lambda rate: mean(last(pair.theirs) for pair in rates[rate]))
     return [(a.ours, b.theirs) for a in rates[ours] for b in rates[theirs] if a.seed == b.seed]
@@ -190,9 +198,10 @@ class Duel:
 
 def duels(rows: Sequence[Row]) -> list[Duel]:
     """Return the comparison of each loss's best setting for each fresh seed."""
-    settings = [key(best(rows, loss)) for loss in LOSSES]
     fresh = {(row["seed"], key(row["settings"])): row for row in rows if "right" in row}
-    found = []
+    if not fresh:
+        return []
+    settings, found = [key(best(rows, loss)) for loss in LOSSES], []
     for seed in FRESH:
         both = [fresh.get((seed, each)) for each in settings]
         if both[0] and both[1]:
@@ -222,9 +231,11 @@ def main(arguments: Sequence[str]) -> int:
     for optimizer, depth in product(RATES, DEPTHS):
         if runs := tuned(some, optimizer, depth):
             (a, b), gain = runs[0], paired([last(a) for a, _ in runs], [last(b) for _, b in runs])
-            print(optimizer, depth, a["settings"]["learning_rate"], b["settings"]["learning_rate"], gain)
-    for duel in duels(rows) if rows else ():
-        print(duel)
+            rates = f"{a['settings']['learning_rate']:g} and {b['settings']['learning_rate']:g}"
+            print(f"{optimizer}, {depth} layers, rates {rates}: {in_points(gain)}")
+    for duel in duels(rows):
+        split = f"{duel.ours} to {duel.theirs} of {duel.images}"
+        print(f"best against best, seed {duel.seed}: {split}, {in_points(duel.gain)}, p {duel.probability:.2g}")
     return 0
 
 

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 NOTICE = "<!-- Made by python -m reports.build; edit the scripts, not this file. -->"
-NUMBER = re.compile(r"[-+±<>≥≤~ ]*[\d.,]+( ?(%|s|min|to|points|x|[-+±]?[\d.,]+))*|-|")
+NUMBER = re.compile(r"[-+±<>≥≤~()/%.,eE\s\d]*")
+UNITS = re.compile(r"\b(to|s|min|points|x)\b")
 
 
 @frozen(eq=False)
@@ -171,7 +172,9 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _is_numeric(table: Table, column: int) -> bool:
-    return bool(table.rows) and all(NUMBER.fullmatch(row[column].strip("*` ")) for row in table.rows)
+    cells = [row[column].strip("*` ") for row in table.rows]
+    numbers = all(NUMBER.fullmatch(UNITS.sub("", cell)) for cell in cells)
+    return numbers and any(character.isdigit() for cell in cells for character in cell)
 
 
 def _unindented(text: str) -> str:

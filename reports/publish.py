@@ -13,6 +13,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,7 @@ def settings_of(found: Iterable[Trial]) -> list[str]:
 
 def report(spec: Spec, title: str, entity: str, project: str) -> Any:
     """Return the wandb Report of a specification; it is sent by its `save`."""
-    import wandb_workspaces.reports.v2 as wr
+    wr: Any = import_module("wandb_workspaces.reports.v2")
 
     def runs(query: str) -> Any:
         return wr.Runset(entity=entity, project=project, query=query)

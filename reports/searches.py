@@ -254,8 +254,9 @@ def reseeded_words(again: Iterable[Mapping[str, Any]]) -> str:
     best = found[0]
     words = " ".join(f"--{name} {value}" for name, value in best["settings"].items())
     return (
-        f"The {len(found)} best configurations of all trials, trained again from {best['seeds']} fresh seeds (each its "
-        f"own split, weights and order): the best by the mean is `--preset assignment {words}` with "
+        f"{len(found)} configurations, each among the best of the trials recorded by then, trained again from "
+        f"{best['seeds']} fresh seeds (each its own split, weights and order): the best by the mean is "
+        f"`--preset assignment {words}` with "
         f"{best['best_mean']:.2%} (standard deviation {best['best_sd']:.2%}) of the validation images at the best "
         f"epoch, {best['last_mean']:.2%} ({best['last_sd']:.2%}) at the last; in the search, by which it was chosen, "
         f"it had {best['searched']:.2%}."

@@ -27,8 +27,7 @@
   const written = (axis, value) => {
     if (axis.categories.length) return axis.categories[Math.round(value)] ?? "";
     if (axis.percent) return `${+(100 * value).toPrecision(4)} %`;
-    return Math.abs(value) >= 1e5 || (value && Math.abs(value) < 1e-3) ? value.toExponential(1).replace("e", "·10^").replace("^+", "^")
-      : `${+value.toPrecision(4)}`;
+    return value && Math.abs(value) < 1e-6 ? value.toExponential(1) : `${+value.toPrecision(4)}`;
   };
 
   // Scales: from a value to a place from 0 to 1
@@ -43,7 +42,7 @@
     if (axis.log) {
       const ticks = [], decades = Math.log10(axis.high / axis.low);
       for (let power = Math.floor(Math.log10(axis.low)); power <= Math.ceil(Math.log10(axis.high)); power++)
-        for (const digit of decades < 1.2 ? [1, 2, 3, 5] : decades < 2.5 ? [1, 3] : [1]) ticks.push(digit * 10 ** power);
+        for (const digit of decades < 0.8 ? [1, 1.5, 2, 3, 4, 5, 7] : decades < 1.3 ? [1, 2, 3, 5] : decades < 2.5 ? [1, 3] : [1]) ticks.push(digit * 10 ** power);
       return ticks.filter((tick) => tick >= axis.low * 0.999 && tick <= axis.high * 1.001);
     }
     const rough = (axis.high - axis.low) / room, power = 10 ** Math.floor(Math.log10(rough));
@@ -57,7 +56,7 @@
     const finite = values.filter((value) => known(value) && (!axis.log || value > 0));
     let low = axis.low ?? Math.min(...finite), high = axis.high ?? Math.max(...finite);
     if (axis.categories.length) return { ...axis, low: -0.5, high: axis.categories.length - 0.5 };
-    const margin = axis.log ? (high / low) ** 0.04 : (high - low || 1) * 0.04;
+    const margin = axis.log ? (high > low ? (high / low) ** 0.04 : 2) : (high - low || 1) * 0.04;
     if (!known(axis.low)) low = axis.log ? low / margin : low - margin;
     if (!known(axis.high)) high = axis.log ? high * margin : high + margin;
     return { ...axis, low, high };
@@ -184,7 +183,12 @@
     const value = (row, axis) => spec.rows[row][axis];
     const aside = (axis, row) => spec.axes[axis].categories.length ? (((row * 0.618034) % 1) - 0.5) * 0.5 / spec.axes[axis].categories.length : 0;
     const where = spec.axes.map((axis, number) => spec.rows.map((_, row) => known(value(row, number)) ? place(axis, value(row, number)) : null));
-    const shade = (share) => `var(--ramp-${clamp(Math.floor(share * RAMP), 0, RAMP - 1)})`;
+    // By rank, so that each colour has as many lines.
+    const sorted = spec.axes.map((_, number) => where[number].filter((share) => share !== null).sort((a, b) => a - b));
+    const shade = (row) => {
+      const below = sorted[best].filter((share) => share < (where[best][row] ?? -1)).length;
+      return `var(--ramp-${clamp(Math.floor(below / Math.max(sorted[best].length, 1) * RAMP), 0, RAMP - 1)})`;
+    };
     const kept = (row) => [...brushes].every(([axis, [low, high]]) => {
       const at = where[axis][row];
       return at !== null && at + aside(axis, row) >= low && at + aside(axis, row) <= high;
@@ -208,13 +212,13 @@
             d += (pen ? "L" : "M") + point(where[axis][row] + aside(axis, row), number).map((x) => x.toFixed(1)).join(" ");
             pen = true;
           });
-          return [row, make(lines, "path", { d, stroke: shade(where[best][row] ?? 0) })];
+          return [row, make(lines, "path", { d, stroke: shade(row) })];
         });
       const paint = () => {
         let left = 0, top = null;
         for (const [row, line] of drawn) {
           const on = kept(row);
-          line.setAttribute("stroke-opacity", on ? (brushes.size ? 0.9 : 0.5) : 0.04);
+          line.setAttribute("stroke-opacity", on ? (brushes.size ? 0.9 : 0.5) : 0.05);
           line.setAttribute("stroke-width", on && brushes.size ? 1.4 : 1);
           if (on) { left++; if (known(value(row, best)) && (top === null || value(row, best) > value(top, best))) top = row; }
         }
@@ -238,7 +242,7 @@
           else make(svg, "text", { x: x + 5, y: y + 4, ...style }, text);
         }
         // The brush
-        const mark = make(svg, "rect", { fill: "var(--ink)", opacity: 0.18, visibility: "hidden" });
+        const mark = make(svg, "rect", { fill: "var(--ink)", "fill-opacity": 0.2, stroke: "var(--ink)", visibility: "hidden" });
         const show = () => {
           const range = brushes.get(axis);
           mark.setAttribute("visibility", range ? "visible" : "hidden");

@@ -123,7 +123,6 @@ MUTANTS = (
     ("patches", "CONTRAST * 255**2", "CONTRAST * 255"),
     ("patches", "v *= (UNIT / np.maximum(length, 1)).astype(np.float32)[:, None]\n    return np.rint(v, out=v)", "v *= (UNIT / np.maximum(length, 1)).astype(np.float32)[:, None]\n    return v"),
     ("patches", "atoms[:, _mirrored_pixels()]", "atoms[:, ::-1]"),
-    ("patches", "    covariance += covariance[turned][:, turned]\n", ""),
     ("patches", "(-most, -threshold)", "(-most, threshold)"),
     ("coded", "np.maximum(features.max(axis=0), features.max(axis=0)[mirror])", "features.max(axis=0)"),
     ("coded", "self.rows.take(indices, mode=mode)", "indices"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import json
+import shlex
 from functools import lru_cache
 from io import BytesIO
 
@@ -9,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reports import build
+from reports import build, experiments
+from reports.experiments import EXPERIMENTS
 from reports.page import Page, figures_of, html, markdown
 from reports.style import LIGHT, THEMES, png
 
@@ -58,3 +62,25 @@ def test_every_figure_says_what_to_see_and_what_is_drawn() -> None:
     for figure in figures_of(page()):
         assert len(figure.caption.split()) > 8 and figure.caption.rstrip().endswith("."), figure.name
         assert len(figure.alt.split()) > 3, figure.name
+
+
+def test_every_result_is_made_by_a_listed_experiment() -> None:
+    """The file's own first line says by which command; the recipes' lines say each by which it was trained."""
+    listed = {experiment.results: experiment.command for experiment in EXPERIMENTS}
+    for path in sorted((HERE / "results").glob("*.jsonl")):
+        about = json.loads(path.read_text().split("\n", 1)[0])
+        assert path.name in listed, f"{path.name}: expected its command in reports/experiments.py"
+        if about.keys() == {"command", "machine"}:
+            assert about["command"].startswith(listed[path.name].split(" --")[0])
+
+
+def test_a_listed_experiment_can_be_called() -> None:
+    for experiment in EXPERIMENTS:
+        module = importlib.import_module(shlex.split(experiment.command)[2])
+        assert callable(module.main), experiment.command
+
+
+def test_the_list_runs_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiments.subprocess, "run", lambda *_, **__: pytest.fail("something was run"))
+    assert experiments.main(["--list"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(EXPERIMENTS)

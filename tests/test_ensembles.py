@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from fnn import cli
 from fnn.arrays import same
 from fnn.cli import guarded
-from fnn.config import Config, spec_of
+from fnn.config import Config, configure, spec_of
 from fnn.datasets import load
 from fnn.ensembles import combine, load_members
 from fnn.errors import UserError
 from fnn.experiment import dataset_of
 from fnn.features import FEATURES
-from fnn.inference import classify
+from fnn.inference import _seen, classify
 from fnn.metrics import evaluate, pooled
 from fnn.network import init_params
 from fnn.rundir import Model, save_model
@@ -97,6 +97,15 @@ def test_commands_take_an_ensemble(tmp_path: Path, capsys: pytest.CaptureFixture
     images = str(DATA / "fashion_mnist" / "t10k-images-idx3-ubyte.gz")
     assert cli.main(["predict", out, images]) == 0
     assert len(capsys.readouterr().out.splitlines()) == len(FASHION.test_images)
+
+
+def test_members_that_see_the_same_share_its_computation() -> None:
+    members = [model(1), model(2, "gradients"), model(3), model(4, "gradients")]
+    seen = _seen(members, SOME, FASHION.test_labels[:9])
+    assert seen[0] is seen[2] and seen[1] is seen[3]
+    assert [data.features for data in seen] == ["pixels", "gradients"] * 2
+    wide = evolve(members[0], config=configure(members[0].config, {"dtype": "float64"}))
+    assert _seen([members[0], wide], SOME, FASHION.test_labels[:9])[1].design.dtype == "float64"
 
 
 def test_a_file_without_models_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

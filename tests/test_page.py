@@ -215,3 +215,20 @@ def test_parallel_coordinates_know_their_ends() -> None:
     assert [text for _, text in spec["axes"][0]["ticks"]] == ["0.0001", "0.001", "0.01"]
     with pytest.raises(ValueError, match="y: expected low and high"):
         parallel_spec(Parallel((Axis("y"),), ((1,),)))
+
+
+@pytest.mark.parametrize(
+    ("cells", "right"),
+    [
+        (("1,000", "2"), True),
+        (("89.07 % ± 0.39", "-"), True),
+        (("-0.62 (-1.11 to -0.13)", "1.3e-15"), True),
+        (("adam", "1"), False),
+        (("x", "to"), False),
+        (("", ""), False),
+    ],
+)
+def test_columns_of_numbers_are_set_flush_right(cells: tuple[str, str], right: bool) -> None:
+    page = page_of(Table(("head",), tuple((cell,) for cell in cells)))
+    assert ("| ---: |" in markdown(page)) == right
+    assert [each.get("class") == "number" for tag, each in Elements(html_of(page)).tags if tag == "td"] == [right] * 2

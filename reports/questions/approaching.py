@@ -3,60 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from statistics import mean, median, stdev
+from statistics import mean, median
 from typing import Any
 
+from fnn.config import Config
 from fnn.files import read_lines
-from fnn.recipes import PRESETS
+from fnn.recipes import ENSEMBLES, PRESETS
 from reports.charts import Axis, Chart, Series, chart_figure
 from reports.intervals import wilson
 from reports.page import Block, Table
+from reports.quality import TESTED, named, recorded, spread
+from reports.searches import summaries
+from reports.strategies import RESEEDED
 from reports.style import between, percent
 
-RESULTS = Path(__file__).parent.parent / "results" / "quality.jsonl"
-TESTED = 10_000  # images
 GOAL = 0.95
 Row = Mapping[str, Any]
 
 
 def recipes(rows: Sequence[Row], dataset: str) -> dict[str, list[Row]]:
-    """Return the runs of each recipe for a data set that have looked at the test images, the newest settings only."""
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        if row.get("test") is not None and dataset_of(row) == dataset and whole(row):
-            found.setdefault(row["preset"], []).append(row)
-    newest = {name: own[-1]["settings"] for name, own in found.items()}
-    return {name: [row for row in own if row["settings"] == newest[name]] for name, own in found.items()}
+    """Return the runs of each named recipe, and each ensemble, of a data set, as it is now."""
+    names = [name for name in (*PRESETS, *ENSEMBLES) if preset_of(name).dataset == dataset]
+    found = {name: [row for row in named(rows, name) if row["test"] is not None] for name in names}
+    return {name: own for name, own in found.items() if own}
 
 
-def whole(row: Row) -> bool:
-    """Tell whether a row is a recipe's own result, not that of a small copy without an ingredient."""
-    return row.get("seed") is None or " --hidden_size " not in row["command"]
-
-
-def dataset_of(row: Row) -> str:
-    """Return the data set of a run, or of an ensemble's members."""
-    settings: Any = row["settings"]
-    if row.get("seed") is None and settings:
-        settings = next(iter(settings.values()))[1]
-    return settings.get("dataset", PRESETS["default"].dataset)
-
-
-def from_pixels(own: Sequence[Row]) -> bool:
-    """Tell whether the network sees the pixels alone."""
-    settings: Any = own[0]["settings"]
-    if own[0].get("seed") is None and settings:
-        settings = next(iter(settings.values()))[1]
-    return settings.get("features", "pixels") == "pixels"
+def preset_of(name: str) -> Config:
+    """Return the configuration of a recipe, of an ensemble that of its first member."""
+    return PRESETS[name if name in PRESETS else next(iter(ENSEMBLES[name]))]
 
 
 def blocks() -> list[Block]:
     """Return the recommendation with what it reaches, nothing before a recipe has been measured."""
-    found = recipes(read_lines(RESULTS) if RESULTS.exists() else [], "fashion_mnist")
+    found = recipes(recorded(), "fashion_mnist")
     if not found:
         return []
-    groups = {kind: [name for name, own in found.items() if from_pixels(own) == kind] for kind in (True, False)}
+    groups = {kind: [name for name in found if from_pixels(name) == kind] for kind in (True, False)}
     tops = {kind: max(names, key=lambda name: level(found[name])) for kind, names in groups.items() if names}
     return [
         "### Approaching 95 %",
@@ -66,6 +48,11 @@ def blocks() -> list[Block]:
         ),
         recipe_table(found),
     ]
+
+
+def from_pixels(name: str) -> bool:
+    """Tell whether a recipe's network sees the pixels alone."""
+    return preset_of(name).features == "pixels"
 
 
 def level(own: Sequence[Row]) -> float:
@@ -85,11 +72,13 @@ def recommendation(found: Mapping[str, Sequence[Row]], tops: Mapping[bool, str])
                 f"({between(*interval(own))}), {'' if gap < 0 else f'{100 * gap:.2f} points short of 95 %, '}after "
                 f"{median(row['seconds'] for row in own):,.0f} seconds of training."
             )
+    again = [one["best_mean"] for one in summaries(row for row in read_lines(RESEEDED) if "seed" in row)]
     return (
-        "The sweeps' lesson is that in the assignment's space little is left to gain once a network learns: its best "
-        "configurations end within a point of each other. What lies beyond is outside the space: a wider network, a "
-        "learning rate that falls to zero, decoupled weight decay, smoothed labels, images changed at random, and what "
-        f"the network sees. {' '.join(ends)}"
+        "The sweeps' lesson is that in the assignment's space little is left to gain once a network learns: the best "
+        f"{len(again)} configurations reach {percent(min(again))} to {percent(max(again))} of the validation images "
+        "from fresh seeds, and the differences tested above are as small. What lies beyond is outside the space: a "
+        "wider network, a learning rate that falls to zero, decoupled weight decay, smoothed labels, images changed "
+        f"at random, and what the network sees. {' '.join(ends)}"
     )
 
 
@@ -134,7 +123,7 @@ def recipe_table(found: Mapping[str, Sequence[Row]]) -> Table:
         [
             (
                 f"`{name}`",
-                "pixels" if from_pixels(own) else "features",
+                preset_of(name).features,
                 str(len(own)),
                 spread([row["validation"] for row in own if row["validation"] is not None]),
                 spread([row["test"] for row in own]),
@@ -146,14 +135,3 @@ def recipe_table(found: Mapping[str, Sequence[Row]]) -> Table:
         "Means ± standard deviations over the seeds. A recipe without a validation figure is trained on all training "
         "images, by settings that were chosen before.",
     )
-
-
-def spread(values: Sequence[float]) -> str:
-    """Return a mean with its standard deviation.
-
-    >>> spread([0.9, 0.9]), spread([0.9]), spread([])
-    ('90.00 ± 0.00 %', '90.00 %', '-')
-    """
-    if len(values) > 1:
-        return f"{100 * mean(values):.2f} ± {100 * stdev(values):.2f} %"
-    return percent(values[0]) if values else "-"

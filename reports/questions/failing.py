@@ -152,10 +152,11 @@ def reasons(rows: Sequence[Row]) -> list[Block]:
     xavier = accuracy(rows, random.arms[1])
     return [
         f"""
-- **Weight decay 0.5** spares no configuration. The penalty's gradient, 0.5 W, is larger than the
-  loss's: after one epoch the hidden layers' weights have {percent(weights[1] / weights[0], 1)} of their norm, the
-  activations are the same for all images, and what is left to learn is one distribution of classes for all. Without
-  decay: {percent(accuracy(rows, decay.arms[2]), 1)}.
+- **Weight decay 0.5** spares no configuration. The penalty's gradient, 0.5 W, has a norm of
+  {0.5 * average(first[decay.name], 0, "weights")[0]:.1f} in the first layer at the start, the loss's
+  {average(first[decay.name], 0, "gradients")[0]:.1f}: after one epoch the hidden layers' weights have
+  {percent(weights[1] / weights[0], 1)} of their norm, the activations are the same for all images, and what is left
+  to learn is one distribution of classes for all. Without decay: {percent(accuracy(rows, decay.arms[2]), 1)}.
 - **sgd at 0.0001** is healthy inside and only slow: in five epochs the parameters move by {percent(slow_moved, 1)} of
   their norm, at 0.1 by {percent(fast_moved, 0)}. The rate is what is wrong: {percent(accuracy(rows, slow.arms[0]), 1)}
   become {percent(accuracy(rows, slow.arms[2]), 1)}.
@@ -184,9 +185,9 @@ def twice(rows: Sequence[Row]) -> list[Block]:
         "twice, once when the gradient enters the velocity and once when the velocity is applied. That is momentum "
         f"with the rate's square, so at 0.001 it learns at 0.000001: {wrong} of the validation images after five "
         f"epochs, where the right rule has {right}, and {tuned} at a rate of 0.1. Whatever such runs say of momentum, "
-        "or of the optimizers' order, is an artefact. What holds in correct runs, and how much of it, is in the "
-        "table of tests above; in particular an order of optimizers at the space's two learning rates is an order of "
-        "how well these rates happen to fit.",
+        "or of its place among the optimizers, is an artefact. What holds in correct runs, and how much of it, is in "
+        "the table of tests above; in particular an order of optimizers at the space's two learning rates is an "
+        "order of how well these rates happen to fit.",
     ]
 
 
@@ -197,8 +198,8 @@ def draw(rows: Sequence[Row], theme: Theme) -> Drawing:
     for axes, case in zip(panels.ravel(), CASES[:4], strict=True):
         arm = helper(rows, case)
         changed = change(case.changes[arm - 1])
-        dress(axes, theme, f"{case.name}\nand, changed: {changed}", "layer", "norm of the gradient")
-        axes.title.set_fontsize(10.5)
+        dress(axes, theme, "", "layer", "norm of the gradient")
+        axes.set_title(f"{case.name}\nchanged: {changed}", loc="left", color=theme.ink, fontsize=10.5)
         for which, name, colour in ((0, "fails", theme.series[1]), (arm, "changed", theme.series[0])):
             own = of(rows, case.arms[which])
             for at, dashes, when in ((0, ":", "at the start"), (1, "-", "after an epoch")):
@@ -208,5 +209,13 @@ def draw(rows: Sequence[Row], theme: Theme) -> Drawing:
         axes.set_yscale("log")
         axes.xaxis.get_major_locator().set_params(integer=True)
     handles, labels = panels[0, 0].get_legend_handles_labels()
-    drawing.legend(handles, labels, loc="outside lower center", ncols=4, edgecolor="none", labelcolor=theme.ink)
+    drawing.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=4,
+        edgecolor="none",
+        facecolor=theme.paper,
+        labelcolor=theme.ink,
+    )
     return drawing

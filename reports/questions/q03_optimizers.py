@@ -118,8 +118,8 @@ def compared(about: Row, rows: Sequence[Row]) -> tuple[Block, ...]:
             f"Means over {len(SEEDS)} seeds after the last epoch, the best first.",
         ),
         f"""
-        At its own learning rate each is good: from `{best}`, the best, to `{worst}` it is {100 * apart:.2f} points (by
-        pairs of seeds {pair}), where seeds alone make a standard deviation of {100 * noise:.2f}. What differs is where
+        At its own learning rate each is good: from `{best}`, the best, to `{worst}` it is {100 * apart:.2f} points, by
+        pairs of seeds {pair}, where seeds alone make a standard deviation of {100 * noise:.2f}. What differs is where
         the rate has to be: `{lowest}` is at its best with {rates[lowest]:g}, `{highest}` with {rates[highest]:g},
         {rates[highest] / rates[lowest]:,.0f} times as much.
         """,

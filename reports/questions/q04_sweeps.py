@@ -66,10 +66,11 @@ def comparison(searches: Searches, rows: Sequence[Mapping[str, Any]]) -> list[Bl
     distinct = len({key(row["settings"]) for row in rows if "values" in row})
     pool, repeats = sum(map(len, searches["random"])), len(searches["random"])
     return [
-        f"Is the effort of the learning strategies worth it here? All of {distinct} trials were run for this: "
-        f"{pool} random ones, which make {repeats} searches of {pool // repeats} each, and {repeats} searches of each "
-        "learning strategy from seeds of their own. Halving is replayed from the random trials, whose whole curves are "
-        "known. Compute is what settings cost by a fit to all trials, not what a busy machine took.",
+        f"Is the effort of the learning strategies worth it here? For this {len(rows)} trials of {distinct} different "
+        f"configurations were made: {pool} random ones, which make {repeats} searches of {pool // repeats} each, and "
+        f"{repeats} searches of each learning strategy from seeds of their own. Halving is replayed from the random "
+        "trials, whose whole curves are known. Compute is what settings cost by a fit to all trials, not what a busy "
+        "machine took.",
         chart_figure(
             "strategies-seconds",
             chart_of(searches, curve_by_seconds, "seconds of training on one core"),

@@ -43,7 +43,7 @@ def all_trials(trials: Sequence[Row]) -> list[Block]:
     highest = Series("best so far", range(1, len(found) + 1), np.maximum.accumulate(found).tolist(), steps=True)
     top = int(np.argmax(found))
     return [
-        f"{len(trials)} configurations of the assignment's space were trained, {diverged} of which diverged; half of "
+        f"{len(trials)} trials of the assignment's space were run, {diverged or 'none'} of which diverged; half of "
         f"them reach {percent(median(found))} of the validation images at their best epoch, {failed} "
         f"({percent(failed / len(found), 0)}) stay below {percent(FAILED, 0)}, and the best, number {top + 1}, has "
         f"{percent(found[top])}: `{flags(trials[top]['settings'])}`.",
@@ -54,12 +54,32 @@ def all_trials(trials: Sequence[Row]) -> list[Block]:
                 Axis("validation accuracy of the best epoch", percent=True),
                 [*series, highest],
             ),
-            "Each point is a trial. They gather in two crowds, those that learn and those that don't, with little in "
-            "between; the learning strategies leave the lower crowd sooner than random search, and after the first "
-            "hundred trials the best improves by fractions of a point only.",
+            f"Each point is a trial. {crowds(trials)}",
             "Points in two horizontal crowds, near 87 % and near 10 %, and a rising line of the best so far",
         ),
     ]
+
+
+def crowds(trials: Sequence[Row], low: float = 0.2, high: float = 0.8, early: int = 100) -> str:
+    """Say where the trials lie, and what the later ones have brought."""
+    found = np.array([best(row) for row in trials])
+    learning = np.array([row["strategy"] != "random" for row in trials])
+    late = np.arange(len(trials)) >= len(trials) // 2
+    parts = [
+        f"{percent(float((found < FAILED)[which].mean()), 0)} of {name}"
+        for name, which in (
+            ("the random ones", ~learning),
+            ("the learning strategies' in the second half", learning & late),
+        )
+        if which.any()
+    ]
+    gained = 100 * (found.max() - found[:early].max())
+    return (
+        f"They gather in two crowds: {percent(float((found > high).mean()), 0)} are above {percent(high, 0)}, "
+        f"{percent(float((found < low).mean()), 0)} below {percent(low, 0)}, the rest in between. Below "
+        f"{percent(FAILED, 0)} are {' and '.join(parts)}. After the first {early} trials the best has risen by "
+        f"{gained:.2f} points."
+    )
 
 
 def grouped(trials: Sequence[Row]) -> list[tuple[str, list[tuple[int, float]], list[str]]]:

@@ -55,10 +55,11 @@ def accuracy(best: Best) -> tuple[Block, ...]:
     many, validated = best.facts["members"], best.facts.get("validation_accuracy")
     what = f"the mean of {many} networks' probabilities" if many > 1 else "one network"
     commands = best.facts["commands"]
+    kind = "was best" if validated or not best.facts.get("all_images") else "comes of the recipe that was best"
     chosen_by = f", and {percent(validated)} of the validation images, by which it was chosen" if validated else ""
     return (
         f"""
-        The model that was best on the validation images is {what}, of {best.facts["parameters"]:,} parameters in all.
+        The model that {kind} on the validation images is {what}, of {best.facts["parameters"]:,} parameters in all.
         It gets **{percent(right / total)}** of the {total:,} test images right, with a 95 % interval of
         {between(*wilson(right, total))} (Wilson's){chosen_by}.
         """,
@@ -74,7 +75,7 @@ def confusion(best: Best, counts: Array) -> tuple[Block, ...]:
     pairs = commonest_pairs(counts)[:PAIRS]
     wrong = int(counts.sum() - np.trace(counts))
     share = sum(counts[a, b] + counts[b, a] for a, b in pairs) / wrong
-    names = [f"{best.class_names[a]} and {best.class_names[b]}" for a, b in pairs[:2]]
+    names = [f"{best.class_names[a]} with {best.class_names[b]}" for a, b in pairs[:2]]
     return (
         Figure(
             "confusion-atlas",
@@ -107,16 +108,18 @@ def commonest_pairs(counts: Array) -> list[tuple[int, int]]:
     return sorted(pairs, key=lambda pair: -both[pair])
 
 
-def mistaken(best: Best, true: int, predicted: int) -> list[int]:
-    """Return the numbers of the images of a class that were taken for another, the surest first."""
-    order = confident_mistakes(best.probabilities, best.labels)
-    return [int(n) for n in order if (best.labels[n], best.predictions[n]) == (true, predicted)]
+def mistaken(best: Best) -> dict[tuple[int, int], list[int]]:
+    """Return the numbers of the images of each (true class, prediction) that are mistaken so, the surest first."""
+    found: dict[tuple[int, int], list[int]] = {}
+    for number in confident_mistakes(best.probabilities, best.labels):
+        found.setdefault((int(best.labels[number]), int(best.predictions[number])), []).append(int(number))
+    return found
 
 
 def draw_atlas(best: Best, counts: Array, theme: Theme) -> Drawing:
     """Draw the mean image and the count of each cell of the confusion matrix."""
     cell, left, top = 0.77, 1.05, 0.95
-    size = len(counts)
+    size, went = len(counts), mistaken(best)
     drawing, axes = sheet(theme, left + size * cell + 0.1, top + size * cell + 0.1)
     axes.text(left, 0.16, "predicted as", va="center", color=theme.faint, fontsize=9)
     axes.text(0.1, top - 0.12, "true class", va="center", color=theme.faint, fontsize=9)
@@ -140,8 +143,7 @@ def draw_atlas(best: Best, counts: Array, theme: Theme) -> Drawing:
             back = mixed(theme.paper, theme.right if own else theme.wrong[0], 0.18 if own else shade)
             box(axes, x + 0.02, y + 0.02, cell - 0.04, cell - 0.04, back)
             if number:
-                images = [best.wrong_images[n] for n in mistaken(best, row, column)] if not own else []
-                mean = best.means[row] if own else np.mean(images, axis=0)
+                mean = best.means[row] if own else np.mean([best.wrong_images[n] for n in went[row, column]], axis=0)
                 picture(axes, theme, mean, x + 0.07, y + 0.05, 3, bare=True)
                 axes.text(x + cell - 0.06, y + cell - 0.07, f"{number}", ha="right", color=theme.ink, fontsize=8)
     return drawing
@@ -149,7 +151,7 @@ def draw_atlas(best: Best, counts: Array, theme: Theme) -> Drawing:
 
 def draw_pairs(best: Best, counts: Array, theme: Theme) -> Drawing:
     """Draw images of the most confused pairs, in two columns of pairs, a row for each direction."""
-    pairs = commonest_pairs(counts)[:PAIRS]
+    pairs, went = commonest_pairs(counts)[:PAIRS], mistaken(best)
     size, column = 2 * len(best.means[0]) / DPI, 4.5
     height = 2 * (size + 0.28) + 0.22
     drawing, axes = sheet(theme, 2 * column, -(-len(pairs) // 2) * height)
@@ -159,7 +161,7 @@ def draw_pairs(best: Best, counts: Array, theme: Theme) -> Drawing:
             top = y + row * (size + 0.28)
             text = f"{best.class_names[true]} taken for {best.class_names[predicted]}: {counts[true, predicted]}"
             axes.text(x, top + 0.04, text, va="center", color=theme.ink, fontsize=9)
-            for place, number in enumerate(mistaken(best, true, predicted)[:IMAGES]):
+            for place, number in enumerate(went.get((true, predicted), [])[:IMAGES]):
                 picture(axes, theme, best.wrong_images[number], x + place * (size + 0.06), top + 0.15, 2)
     return drawing
 

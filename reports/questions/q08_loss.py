@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import product
 from statistics import mean
@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reports.intervals import Interval, paired, sure
+from reports.intervals import mean as mean_of
 from reports.loss import (
     BASE,
+    CHOOSING,
     DEPTHS,
     FRESH,
     LOSSES,
@@ -20,6 +22,7 @@ from reports.loss import (
     RATES,
     RESULTS,
     SEEDS,
+    Duel,
     Pair,
     arms,
     best,
@@ -38,7 +41,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
 TITLE = "Cross entropy against squared error"
+SCALED = ("rmsprop", "adam", "nadam")  # whose steps don't depend on the gradient's size
 Both = tuple[Row, Row]  # by cross entropy and by squared error
+Cells = Mapping[tuple[str, int], list[Both]]  # by optimizer and depth, each loss at its best learning rate
 
 
 def section() -> Section:
@@ -49,7 +54,13 @@ def section() -> Section:
     cells = {where: runs for where, runs in cells.items() if runs}
     blocks = [*design(rows, some)]
     if cells:
-        blocks += [*verdict(cells, some), *accuracies(cells), *same_rates(some), *early(cells), *best_pair(rows)]
+        blocks += [
+            *verdict(cells, some, duels(rows)),
+            *accuracies(cells),
+            *same_rates(some),
+            *early(cells),
+            *best_pair(rows),
+        ]
     return Section("8", TITLE, blocks)
 
 
@@ -64,7 +75,7 @@ def design(rows: Sequence[Row], some: Sequence[Pair]) -> list[Block]:
         f"{listed([str(depth) for depth in DEPTHS])} hidden layers, {len(SEEDS)} seeds; {shape}, batch "
         f"{BASE['batch_size']}, {BASE['epochs']} epochs, the optimizers' usual constants. A pair shares the split, "
         "the initial weights and the order of the images. "
-        f"{f'{ended} of {wanted} runs have ended; ' * (ended < wanted)}{diverged or 'none'} diverged. Squared error "
+        f"{f'{ended} of {wanted} runs have ended. ' * (ended < wanted)}{diverged or 'None'} diverged. Squared error "
         "is the mean over the ten classes of the softmax outputs' squared errors, so that its gradient is small: at "
         f"the start, when all classes are equally likely, {1 / ratio_at_start():.0f} times as small as cross "
         "entropy's. Of this a factor of five is the mean's convention, which a learning rate makes good; the rest is "
@@ -88,12 +99,14 @@ def gain(runs: Sequence[Both], score: Any) -> Interval:
     return paired([score(a) for a, _ in runs], [score(b) for _, b in runs])
 
 
-def verdict(cells: dict[tuple[str, int], list[Both]], some: Sequence[Pair]) -> list[Block]:
+def verdict(cells: Cells, some: Sequence[Pair], fresh: Sequence[Duel]) -> list[Block]:
     """Say which loss is better, and on what that depends."""
     runs = [pair for pairs_of_cell in cells.values() for pair in pairs_of_cell]
     accuracy, speed = gain(runs, last), gain(runs, first)
     fixed = paired([last(pair.ours) for pair in some], [last(pair.theirs) for pair in some])
     calibration, likelihood = compared(runs, "ece"), compared(runs, "cross_entropy")
+    top = mean_of([duel.gain[0] for duel in fresh]) if fresh else None
+    peak = f"Between the best settings of either, from fresh seeds, it is {in_words(top)}. " if top else ""
     winner = "cross entropy" if accuracy[0] > 0 else "squared error"
     told = f"{winner} is better" if sure(accuracy) else "neither can be called better"
     scaled = {kind: [p for (name, _), own in cells.items() if (name in SCALED) == kind for p in own] for kind in (0, 1)}
@@ -105,43 +118,51 @@ def verdict(cells: dict[tuple[str, int], list[Both]], some: Sequence[Pair]) -> l
     return [
         f"**The verdict**: at the learning rate that is the best for it, {told} by accuracy: cross entropy less "
         f"squared error {in_words(accuracy)} points after {BASE['epochs']} epochs, over {len(runs)} pairs "
-        f"({'; '.join(parts)}). After the first epoch it is {in_words(speed)}. At equal learning rates, which "
-        f"flatters the loss with the larger gradient, it is {in_words(fixed)}. The expected calibration error differs "
-        f"by {in_words(calibration)} points and the cross entropy of the validation images by {likelihood[0]:+.3f} "
-        f"({likelihood[1]:+.3f} to {likelihood[2]:+.3f}). So: {advice(accuracy, speed, calibration)}",
+        f"({'; '.join(parts)}). After the first epoch it is {in_words(speed)}. At equal learning rates it is "
+        f"{in_words(fixed)}, which says how well the rates fit either loss, not which is better. {peak}The expected "
+        f"calibration error differs by {in_words(calibration)} points and the cross entropy of the validation images "
+        f"by {likelihood[0]:+.3f} ({likelihood[1]:+.3f} to {likelihood[2]:+.3f}). So: "
+        f"{advice(accuracy, speed, calibration, likelihood, top)} The condition is the learning rate. "
+        f"{wanted_rates(cells)}",
     ]
 
 
-SCALED = ("rmsprop", "adam", "nadam")  # whose steps don't depend on the gradient's size
+def advice(
+    accuracy: Interval, speed: Interval, calibration: Interval, likelihood: Interval, top: Interval | None = None
+) -> str:
+    """Return what follows for a user, from what is sure; of calibration and likelihood lower is better.
 
-
-def advice(accuracy: Interval, speed: Interval, calibration: Interval) -> str:
-    """Return what follows for a user, from what is sure.
-
-    >>> advice((0.01, 0.005, 0.015), (0.02, 0.01, 0.03), (0.01, -0.01, 0.02))
-    'cross entropy, since it is more accurate and faster in the first epoch.'
+    >>> unsure, more = (0.01, -0.01, 0.02), (0.02, 0.01, 0.03)
+    >>> advice(more, more, unsure, unsure)
+    'cross entropy: it is more accurate and faster in the first epoch.'
+    >>> advice(unsure, unsure, unsure, unsure)
+    'either will do: nothing of this differs surely.'
     """
-    for name, sign in (("cross entropy", 1), ("squared error", -1)):
-        reasons = [
-            words
-            for found, words, better in (
-                (accuracy, "more accurate", 1),
-                (speed, "faster in the first epoch", 1),
-                (calibration, "better calibrated", -1),
-            )
-            if sure(found) and found[0] * better * sign > 0
-        ]
-        if sure(accuracy) and accuracy[0] * sign > 0:
-            return f"{name}, since it is {listed(reasons)}."
-    good = "cross entropy" if sure(speed) and speed[0] > 0 else "either"
-    return f"{good}: what differs surely is not the final accuracy."
+    found = (
+        (accuracy, 1, "more accurate"),
+        (speed, 1, "faster in the first epoch"),
+        (calibration, -1, "better calibrated"),
+        (likelihood, -1, "better by the likelihood of the labels"),
+        *([] if top is None else [(top, 1, "more accurate at its best setting")]),
+    )
+    reasons = {
+        sign: [words for each, better, words in found if sure(each) and each[0] * better * sign > 0] for sign in (1, -1)
+    }
+    names = {1: "cross entropy", -1: "squared error"}
+    if all(reasons.values()):
+        return f"{' and '.join(f'{names[sign]} is {listed(own)}' for sign, own in reasons.items())}."
+    for sign, own in reasons.items():
+        if own:
+            return f"{names[sign]}: it is {listed(own)}."
+    return "either will do: nothing of this differs surely."
 
 
 def in_words(found: Interval) -> str:
-    return f"{points(found[0])} ({spread(found[1], found[2])})"
+    """Write a difference in points, with its interval where more than one pair gives one."""
+    return f"{points(found[0])}{f' ({spread(found[1], found[2])})' if np.isfinite(found[1]) else ''}"
 
 
-def accuracies(cells: dict[tuple[str, int], list[Both]]) -> list[Block]:
+def accuracies(cells: Cells) -> list[Block]:
     """Show the pairs of each optimizer and depth, each loss at its best learning rate."""
     rows = []
     for (name, depth), runs in cells.items():
@@ -164,7 +185,8 @@ def accuracies(cells: dict[tuple[str, int], list[Both]]) -> list[Block]:
             rows,
             "Each loss at the learning rate that is the best for it (cross entropy / squared error): validation "
             f"accuracy after {BASE['epochs']} epochs, and its difference in points with 95 % intervals (Student's t "
-            f"over the {len(SEEDS)} seeds: wide).",
+            f"over the seeds, {max(map(len, cells.values()))}: wide). The rates are chosen by the same seeds, which "
+            "flatters both losses alike.",
         )
     ]
 
@@ -174,13 +196,30 @@ def same_rates(some: Sequence[Pair]) -> list[Block]:
     return [
         Figure(
             "loss-rates",
-            "Validation accuracy of either loss by the learning rate, means of the seeds. With sgd, momentum and nag "
-            "squared error wants a rate about ten times as high, which makes good for its smaller gradient; rmsprop, "
-            "adam and nadam, whose steps don't depend on the gradient's size, want the same.",
+            "Validation accuracy of either loss by the learning rate, means of the seeds. Where the scales differ, "
+            "so do the best rates: a comparison at one common rate says little of the losses.",
             "Twelve small panels of two lines each by learning rate",
             partial(draw_rates, some),
         )
     ]
+
+
+def wanted_rates(cells: Cells) -> str:
+    """Say how much higher a learning rate squared error wants."""
+    ratios = {
+        kind: [
+            runs[0][1]["settings"]["learning_rate"] / runs[0][0]["settings"]["learning_rate"]
+            for (name, _), runs in cells.items()
+            if (name in SCALED) == kind
+        ]
+        for kind in (False, True)
+    }
+    words = {
+        False: "with sgd, momentum and nag, whose steps are as long as the gradient",
+        True: "with rmsprop, adam and nadam, which scale the gradient's size away",
+    }
+    parts = [f"{np.exp(np.mean(np.log(own))):.2g} times as high {words[kind]}" for kind, own in ratios.items() if own]
+    return f"The rate that is the best for squared error is, in the geometric mean, {' and '.join(parts)}."
 
 
 def draw_rates(some: Sequence[Pair], theme: Theme) -> Drawing:
@@ -190,8 +229,8 @@ def draw_rates(some: Sequence[Pair], theme: Theme) -> Drawing:
     drawing = canvas(theme, 9, 4.8)
     panels = drawing.subplots(len(DEPTHS), len(RATES), sharey=True)
     for (row, depth), (column, name) in product(enumerate(DEPTHS), enumerate(RATES)):
-        axes = dress(panels[row, column], theme, f"{name}, {depth}")
-        axes.title.set_fontsize(10)
+        labels = ("", "learning rate")[row], "" if column else f"{depth} hidden layers"
+        axes = dress(panels[row, column], theme, "" if row else name, *labels)
         for at, loss in enumerate(LOSSES):
             means = {
                 rate: [
@@ -211,29 +250,36 @@ def draw_rates(some: Sequence[Pair], theme: Theme) -> Drawing:
         axes.minorticks_off()
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     handles, labels = panels[0, 0].get_legend_handles_labels()
-    drawing.legend(handles, labels, loc="outside lower center", ncols=2, edgecolor="none", labelcolor=theme.ink)
-    drawing.supxlabel("learning rate; the title's number: hidden layers", color=theme.faint, fontsize=10)
+    drawing.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=2,
+        edgecolor="none",
+        facecolor=theme.paper,
+        labelcolor=theme.ink,
+    )
     return drawing
 
 
-def early(cells: dict[tuple[str, int], list[Both]]) -> list[Block]:
+def early(cells: Cells) -> list[Block]:
     """Show the gradient's norm during the first epoch."""
     runs = [pair for own in cells.values() for pair in own]
-    starts = [mean(pair[at]["norms"][0] for pair in runs) for at in (0, 1)]
+    norms = [np.array([pair[at]["norms"] for pair in runs if len(pair[at]["norms"]) > PIECES]) for at in (0, 1)]
+    (a, b), (c, d) = ((np.median(each[:, 0]), np.median(each[:, -1])) for each in norms)
     return [
         Figure(
             "loss-gradients",
-            "Norms of the gradient in the first epoch, medians over optimizers and seeds, each loss at its best "
-            f"rate. At the start cross entropy's is {starts[0] / starts[1]:.0f} times as large: it falls as the "
-            "network learns, while squared error's, which vanishes both where the network knows nothing and where it "
-            "is sure and wrong, rises first.",
+            "Norms of the gradient over the first 1,000 training images in the first epoch, medians and quartiles over "
+            f"optimizers and seeds, each loss at its best rate. At the start cross entropy's is {a / c:.0f} times as "
+            f"large ({a:.2g} and {c:.2g}), at the epoch's end {b / d:.0f} times ({b:.2g} and {d:.2g}).",
             "Two panels of two lines on a logarithmic scale, from the start to the end of the first epoch",
             partial(draw_norms, cells),
         )
     ]
 
 
-def draw_norms(cells: dict[tuple[str, int], list[Both]], theme: Theme) -> Drawing:
+def draw_norms(cells: Cells, theme: Theme) -> Drawing:
     """Draw the norms by the share of the first epoch, a panel for each depth."""
     drawing = canvas(theme, 9, 3.6)
     for axes, depth in zip(drawing.subplots(1, len(DEPTHS), sharey=True), DEPTHS, strict=True):
@@ -262,12 +308,12 @@ def best_pair(rows: Sequence[Row]) -> list[Block]:
     significant = [duel for duel in found if duel.probability < 0.05]
     ahead = sum(duel.gain[0] > 0 for duel in found)
     return [
-        f"**The best pair.** By the mean of the seeds above, cross entropy's best is {words[0]}, squared error's "
-        f"{words[1]}. Both were trained again from {len(found)} of {len(FRESH)} fresh seeds, and compared on the "
-        f"{found[0].images:,} validation images of each: McNemar's test asks whether those images that only one of "
-        f"two networks gets right are split as a fair coin would. Cross entropy is ahead in {ahead} of {len(found)}; "
-        f"{f'in {len(significant)}' if significant else 'in none'} of them a coin would make such a split less than "
-        "once in twenty.",
+        f"**The best pair.** By the mean of the first {len(CHOOSING)} seeds, cross entropy's best is {words[0]}, "
+        f"squared error's {words[1]}. Both were trained again from {len(found)} of {len(FRESH)} fresh seeds, and "
+        f"compared on the {found[0].images:,} validation images of each: McNemar's test asks whether those images "
+        f"that only one of two networks gets right are split as a fair coin would. Cross entropy is ahead in {ahead} "
+        f"of {len(found)}; {f'in {len(significant)}' if significant else 'in none'} of them a coin would make such a "
+        "split less than once in twenty.",
         Table(
             ("seed", "only cross entropy right", "only squared error right", "difference, points", "p, McNemar"),
             [
