@@ -139,7 +139,7 @@ MUTANTS = (
     ("augment", "256 / (256 - dropped)", "1"),
     ("augment", "np.greater_equal(bits, dropped)", "np.greater(bits, dropped)"),
     ("augment", "round(256 * rate)", "int(256 * rate)"),
-    ("augment", "random(len(x)) < 0.5", "random(len(x)) < 0.6"),
+    ("augment", "flipped(images, rng(seed, \"flip\", step).random(len(x)) < 0.5)", "flipped(images, rng(seed, \"flip\", step).random(len(x)) < 0.6)"),
     ("augment", "down, right = (reach - offsets).T", "right, down = (reach - offsets).T"),
     ("augment", "down, right = (reach - offsets).T", "down, right = (reach + offsets).T"),
     ("augment", "integers(-most.shift, most.shift + 1,", "integers(-most.shift, most.shift,"),
@@ -165,7 +165,7 @@ MUTANTS = (
     ("augment", 'rng(seed, "mixup", step)', 'rng(seed, "mixup")'),
     ("augment", 'rng(seed, "warp", step)', 'rng(step, "warp")'),
     # views
-    ("views", "sum(seen) / len(VIEWS[views])", "sum(seen)"),
+    ("views", "seen(images, views, of)) / len(VIEWS[views])", "seen(images, views, of))"),
     ("views", "images[:, :, ::-1]", "images[:, ::-1]"),
     ("views", "((-1, 0), (1, 0), (0, -1), (0, 1))", "((-1, 0), (1, 0), (0, -1), (0, 0))"),
     ("metrics", "np.log(np.maximum(probabilities, np.finfo(probabilities.dtype).tiny)).T", "probabilities.T"),
