@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ import numpy as np
 
 from fnn.arrays import Array
 from fnn.metrics import confusion_matrix, precision_and_recall
+from fnn.recipes import PRESETS
 from reports.best import (
     PAIR,
     PATCH,
@@ -24,6 +27,7 @@ from reports.best import (
 )
 from reports.charts import Axis, Chart, Series, chart_figure
 from reports.page import Block, Figure, Section, Table
+from reports.quality import known, named, recorded, spread
 from reports.style import DPI, Theme, between, box, canvas, dress, listed, mixed, percent, picture, sheet
 
 if TYPE_CHECKING:
@@ -61,10 +65,18 @@ def accuracy(best: Best) -> tuple[Block, ...]:
         f"""
         The model that {kind} on the validation images is {what}, of {best.facts["parameters"]:,} parameters in all.
         It gets **{percent(right / total)}** of the {total:,} test images right, with a 95 % interval of
-        {between(*wilson(right, total))} (Wilson's){chosen_by}.
+        {between(*wilson(right, total))} (Wilson's){chosen_by}.{of_its_recipe(commands)}
         """,
         "It is trained by\n\n" + "\n".join(f"    {command}" for command in commands),
     )
+
+
+def of_its_recipe(commands: Sequence[str]) -> str:
+    """Say what all seeds of the model's recipe come to, since the best of them by validation is one of these."""
+    words = shlex.split(commands[0]) if len(commands) == 1 else []
+    preset = words[words.index("--preset") + 1] if "--preset" in words else ""
+    tested = known(named(recorded(), preset), "test") if preset in PRESETS else []
+    return f" All {len(tested)} seeds of its recipe: {spread(tested)}." if len(tested) > 1 else ""
 
 
 # What it confuses
