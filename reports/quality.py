@@ -99,6 +99,11 @@ def named(rows: Iterable[Row], name: str) -> list[Row]:
     return [row for row in rows if row["preset"] == name and row["settings"] == wanted]
 
 
+def preset_of(name: str) -> Config:
+    """Return the configuration of a recipe, of an ensemble that of its first member."""
+    return PRESETS[name if name in PRESETS else next(iter(ENSEMBLES[name]))]
+
+
 def members_of(name: str) -> dict[str, Any]:
     """Return what an ensemble is made of, as its row has it: the settings and the number of each preset."""
     return {preset: [count, differing(PRESETS[preset])] for preset, count in ENSEMBLES[name].items()}
@@ -239,9 +244,8 @@ def points(rows: Sequence[Row]) -> dict[str, list[tuple[str, float, float, float
         if own:
             test = known(own, "test")
             sd = statistics.stdev(test) if len(test) > 1 else 0.0
-            dataset = PRESETS[name if name in PRESETS else next(iter(ENSEMBLES[name]))].dataset
             at = (name, statistics.median(known(own, "seconds")), statistics.mean(test), sd)
-            found.setdefault(dataset, []).append(at)
+            found.setdefault(preset_of(name).dataset, []).append(at)
     return found
 
 
@@ -271,8 +275,7 @@ def figure_of(rows: Sequence[Row]) -> Any:
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.margins(x=0.22, y=0.12)
         for name, seconds, mean, sd in own:
-            featured = name in PRESETS and PRESETS[name].features != "pixels"
-            colour = WRONG[0] if featured else RIGHT
+            colour = RIGHT if preset_of(name).features == "pixels" else WRONG[0]
             axes.errorbar(seconds, mean, sd, fmt="o", color=colour, markersize=6, capsize=3)
             axes.annotate(name, (seconds, mean), (0, 8), textcoords="offset points", ha="center", color=INK, fontsize=9)
     if found:

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 from statistics import mean, median
 from typing import Any
 
-from fnn.config import Config
 from fnn.files import read_lines
 from fnn.recipes import ENSEMBLES, PRESETS
 from reports.charts import Axis, Chart, Series, chart_figure
 from reports.intervals import wilson
 from reports.page import Block, Table
-from reports.quality import TESTED, named, recorded, spread
+from reports.quality import TESTED, named, preset_of, recorded, spread
 from reports.searches import summaries
 from reports.strategies import RESEEDED
 from reports.style import between, percent
@@ -26,11 +25,6 @@ def recipes(rows: Sequence[Row], dataset: str) -> dict[str, list[Row]]:
     names = [name for name in (*PRESETS, *ENSEMBLES) if preset_of(name).dataset == dataset]
     found = {name: [row for row in named(rows, name) if row["test"] is not None] for name in names}
     return {name: own for name, own in found.items() if own}
-
-
-def preset_of(name: str) -> Config:
-    """Return the configuration of a recipe, of an ensemble that of its first member."""
-    return PRESETS[name if name in PRESETS else next(iter(ENSEMBLES[name]))]
 
 
 def blocks() -> list[Block]:
