@@ -19,6 +19,7 @@ from typing import Any
 from attrs import frozen
 
 from fnn.cli import guarded
+from fnn.recipes import PRESETS
 from reports.intervals import Interval, in_points, paired, sure
 from reports.runs import Row, Settings, key, recorded, run, seeded, trained
 
@@ -51,7 +52,9 @@ class Claim:
 
     @property
     def names(self) -> tuple[str, str]:
-        return tuple(f"{dict(BASE | dict(arm))[self.setting]}" for arm in (self.ours, self.theirs))  # type: ignore[return-value]
+        return tuple(
+            f"{(PRESETS['assignment'].as_dict() | BASE | dict(arm))[self.setting]}" for arm in (self.ours, self.theirs)
+        )  # type: ignore[return-value]
 
 
 #: By worth: the first are run first.
