@@ -9,7 +9,6 @@ constant learning rate that of a single epoch jumps.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from attrs import frozen
 from fnn.cli import guarded
 from fnn.recipes import PRESETS
 from reports.intervals import Interval, in_points, paired, sure
-from reports.runs import Row, Settings, key, recorded, run, seeded, trained
+from reports.runs import Row, Settings, key, rows_asked_for, seeded, trained
 
 RESULTS = Path(__file__).parent / "results" / "claims.jsonl"
 LADDER = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0)  # learning rates
@@ -164,13 +163,7 @@ def _arm(row: Row) -> Any:
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m reports.claims", description=__doc__)
-    parser.add_argument("--run", action="store_true", help="run what is missing")
-    parser.add_argument("--workers", type=int, default=1, help="processes (default: %(default)s)")
-    given = parser.parse_args(arguments)
-    rows: Sequence[Mapping[str, Any]] = recorded(RESULTS)
-    if given.run:
-        rows = run(RESULTS, "python -m reports.claims --run", tasks, measure, given.workers)
+    rows = rows_asked_for("reports.claims", __doc__, RESULTS, tasks, measure, arguments)
     print(f"{len(rows)} runs")
     for found in filter(None, (finding(rows, claim) for claim in CLAIMS)):
         ours, theirs = found.claim.names

@@ -6,9 +6,8 @@ at by layer before the first step, after the first epoch and at the end.
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -20,7 +19,7 @@ from fnn.errors import DivergenceError
 from fnn.experiment import observe, plan_for
 from fnn.training import initial_state
 from reports.probes import look, moved
-from reports.runs import Row, Settings, config_for, key, parts_for, recorded, run, seeded
+from reports.runs import Row, Settings, config_for, key, parts_for, rows_asked_for, seeded
 
 RESULTS = Path(__file__).parent / "results" / "failures.jsonl"
 SEEDS = (1, 2, 3)
@@ -125,13 +124,7 @@ def average(rows: Sequence[Row], at: int, name: str) -> list[float]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m reports.failures", description=__doc__)
-    parser.add_argument("--run", action="store_true", help="run what is missing")
-    parser.add_argument("--workers", type=int, default=1, help="processes (default: %(default)s)")
-    given = parser.parse_args(arguments)
-    rows: Sequence[Mapping[str, Any]] = recorded(RESULTS)
-    if given.run:
-        rows = run(RESULTS, "python -m reports.failures --run", tasks, measure, given.workers)
+    rows = rows_asked_for("reports.failures", __doc__, RESULTS, tasks, measure, arguments)
     for case in CASES:
         print(case.name)
         for arm, change in zip(case.arms, ({}, *case.changes), strict=True):

@@ -7,9 +7,8 @@ networks of a seed are compared image by image.
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from statistics import mean
@@ -26,7 +25,7 @@ from fnn.network import Params, Spec
 from fnn.training import initial_state
 from reports.intervals import Interval, in_points, mcnemar, paired, paired_shares
 from reports.probes import calibration_error, cross_entropy, gradient_norm, look, packed, unpacked
-from reports.runs import Row, Settings, config_for, key, missing, parts_for, recorded, run, seeded
+from reports.runs import Row, Settings, config_for, key, missing, parts_for, rows_asked_for, seeded
 
 RESULTS = Path(__file__).parent / "results" / "loss.jsonl"
 LOSSES = ("cross_entropy", "mean_squared_error")
@@ -219,13 +218,7 @@ def compared(runs: Sequence[tuple[Row, Row]], name: str) -> Interval:
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m reports.loss", description=__doc__)
-    parser.add_argument("--run", action="store_true", help="run what is missing")
-    parser.add_argument("--workers", type=int, default=1, help="processes (default: %(default)s)")
-    given = parser.parse_args(arguments)
-    rows: Sequence[Mapping[str, Any]] = recorded(RESULTS)
-    if given.run:
-        rows = run(RESULTS, "python -m reports.loss --run", tasks, measure, given.workers)
+    rows = rows_asked_for("reports.loss", __doc__, RESULTS, tasks, measure, arguments)
     some = pairs(rows)
     print(f"{len(rows)} runs, {len(some)} pairs")
     for optimizer, depth in product(RATES, DEPTHS):

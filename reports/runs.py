@@ -5,6 +5,7 @@ So whatever ends the process, the same command goes on. A file begins with a lin
 
 from __future__ import annotations
 
+import argparse
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -172,3 +173,19 @@ def split_images(dataset: str, validation_fraction: float, seed: int, features: 
 def parts_for(config: Config) -> Parts:
     """Return the split images that a configuration trains on."""
     return split_images(config.dataset, config.validation_fraction, config.seed, config.features, config.dtype)
+
+
+def rows_asked_for(
+    module: str,
+    document: str | None,
+    path: Path,
+    tasks: Callable[[Sequence[Row]], Iterable[Row]],
+    measure: Callable[[Row], dict[str, Any]],
+    arguments: Sequence[str],
+) -> Sequence[Row]:
+    """Return the recorded rows of an experiment, after what is missing has been run if the arguments say so."""
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=document)
+    parser.add_argument("--run", action="store_true", help="run what is missing")
+    parser.add_argument("--workers", type=int, default=1, help="processes (default: %(default)s)")
+    given = parser.parse_args(arguments)
+    return run(path, f"python -m {module} --run", tasks, measure, given.workers) if given.run else recorded(path)
