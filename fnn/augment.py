@@ -18,7 +18,7 @@ from toolz import juxt
 
 from fnn.arrays import Array, freeze, rng, spans
 from fnn.errors import UserError
-from fnn.features import mirror_of
+from fnn.features import FEATURES, mirror_of
 
 #: ``transform(step, x, targets)`` overwrites a batch, (n, features) and (classes, n), that nobody else sees.
 Transform = Callable[[int, Array, Array], object]
@@ -175,30 +175,53 @@ def draw_masks(rate: float, generator: np.random.Generator, masks: tuple[Array, 
 
 
 def check(augmentation: Augmentation, features: int, of: str = "pixels") -> None:
-    """Raise UserError, by its name, for a change that needs square images where ``features`` is no square number.
+    """Raise UserError, by its name, for a change that so many features ``of`` an image don't allow.
 
-    Whatever the features are ``of``, an image can be mirrored by permuting them.
+    Those by rules alone follow a square image wherever it goes. Any others allow what permutes them, a mirror image.
     """
     for name in ("flip", "shift", "rotation", "scaling", "shear", "elastic"):
         mirrored = name == "flip" and of != "pixels"
-        if getattr(augmentation, name) and not mirrored and (of != "pixels" or isqrt(features) ** 2 != features):
-            raise UserError(f"--{name}: expected images as wide as they are high, found {features} pixels")
+        if getattr(augmentation, name) and not mirrored:
+            check_renewable(f"--{name}", features, of)
+
+
+def check_renewable(option: str, features: int, of: str) -> None:
+    """Raise UserError, by an option's name, unless features can be computed anew from a changed image."""
+    row = FEATURES[of]
+    if row.fit:
+        raise UserError(f"{option}: expected features by rules alone, which can follow a changed image, found {of}")
+    if not row.renewable(features):
+        raise UserError(f"{option}: expected images as wide as they are high, found {features} {of}")
 
 
 def transform_of(augmentation: Augmentation, features: int, seed: int, of: str = "pixels") -> Transform | None:
     """Return the change of a batch that an augmentation asks for, a function of (seed, step); None if it is none."""
     check(augmentation, features, of)
     on = {name for name, value in attrs.asdict(augmentation).items() if value}
-    rows = (
-        ({"flip"}, _flip if of == "pixels" else partial(_permute, mirror_of(of, features))),
-        ({"shift"}, _shift),
-        ({"rotation", "scaling", "shear", "elastic"}, _warp),
-        ({"mixup"}, _mix),
-        ({"input_noise"}, _add_noise),
-        ({"input_dropout"}, _drop),
-    )
-    steps = [make(augmentation, seed) for names, make in rows if names & on]
+
+    def asked_for(*rows: tuple[set[str], Callable[[Augmentation, int], Transform]]) -> list[Transform]:
+        return [make(augmentation, seed) for names, make in rows if names & on]
+
+    mirror = _flip if of == "pixels" else partial(_permute, mirror_of(of, features))
+    moves = asked_for(({"shift"}, _shift), ({"rotation", "scaling", "shear", "elastic"}, _warp))
+    steps = [
+        *asked_for(({"flip"}, mirror)),
+        *([_renewing(of, features, juxt(*moves))] if moves else []),
+        *asked_for(({"mixup"}, _mix), ({"input_noise"}, _add_noise), ({"input_dropout"}, _drop)),
+    ]
     return juxt(*steps) if steps else None
+
+
+def _renewing(of: str, features: int, move: Transform) -> Transform:
+    """Change the pixels that features begin with, then the features by what the images are now."""
+    row = FEATURES[of]
+    pixels = row.side(features) ** 2
+
+    def run(step: int, x: Array, targets: Array) -> None:
+        move(step, x[:, :pixels], targets)
+        row.renew(x)
+
+    return run
 
 
 def _images(x: Array) -> Array:

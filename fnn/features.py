@@ -1,8 +1,8 @@
 """What a network sees of an image: features computed by fixed, hand-written rules that know no label.
 
-``gradients`` are histograms of oriented gradients (Dalal & Triggs 2005, "Histograms of oriented gradients for human
-detection") beside the pixels. The gradient of each pixel is split between its two nearest of eight directions; what is
-split is the vector, which takes no angle:
+All of them begin with the pixels. ``gradients`` adds histograms of oriented gradients (Dalal & Triggs 2005, "Histograms
+of oriented gradients for human detection"). The gradient of each pixel is split between its two nearest of eight
+directions; what is split is the vector, which takes no angle:
 
     (dx, dy) = (a - b) axis + sqrt(2) b diagonal,    a = max(|dx|, |dy|),  b = min(|dx|, |dy|)
 
@@ -84,6 +84,28 @@ class FeatureMap:
             f"--features {self.name}: expected square images whose side is a multiple of {self.cell}{limits}, "
             f"found {found}"
         )
+
+    def renewable(self, inputs: int) -> bool:
+        """Tell whether so many features follow by rules from pixels of a square image, which come first among them.
+
+        >>> FEATURES["pixels"].renewable(784), FEATURES["gradients"].renewable(1464), FEATURES["pixels"].renewable(783)
+        (True, True, False)
+        """
+        side = self.side(inputs)
+        return self.fit is None and self.width((side, side)) == inputs
+
+    def renew(self, x: Array) -> None:
+        """Overwrite features ``(n, width)``, after a change of the pixels among them, by those of the changed images.
+
+        Pixels alone stay as they are; before others are computed, they are rounded to bytes.
+        """
+        assert self.fill, f"{self.name}: they don't follow from pixels by rules"
+        side = self.side(x.shape[1])
+        if side**2 == x.shape[1]:
+            return
+        for span in spans(len(x), BLOCK):
+            images = np.rint(255 * x[span, : side**2]).astype(np.uint8)
+            self.fill(images.reshape(-1, side, side), x[span])
 
     def learn(self, images: Array) -> Fitted | None:
         """Return what there is to be learned from training images; None for features by rules alone."""

@@ -1,22 +1,20 @@
 """Several views of an image at prediction: the probabilities of it, its mirror image and its shifts are averaged.
 
-Images known by other features than pixels can be mirrored, too, but not shifted.
+Features by rules alone are computed anew for each view; any others can be mirrored, but not shifted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from math import isqrt
 
 import numpy as np
 from toolz import compose
 
 from fnn.arrays import Array, freeze, spans
-from fnn.augment import shifted
+from fnn.augment import check_renewable, shifted
 from fnn.coded import Coded
-from fnn.errors import UserError
-from fnn.features import mirror_of
+from fnn.features import FEATURES, mirror_of
 from fnn.network import Params, Spec, predict
 
 #: A view takes images ``(n, side, side)`` to images of the same shape.
@@ -48,20 +46,33 @@ VIEWS: Mapping[str, tuple[View, ...]] = {
 
 
 def check(views: str, features: int, of: str = "pixels") -> None:
-    """Raise UserError for views of images whose ``features`` are no square number, but for those known by features."""
-    known = views == "none" or (views == "flip" and of != "pixels")
-    if not known and (of != "pixels" or isqrt(features) ** 2 != features):
-        raise UserError(f"--views: expected images as wide as they are high, found {features} pixels")
+    """Raise UserError for views that so many features ``of`` an image don't allow."""
+    if views != "none" and not _permuted(views, of):
+        check_renewable("--views", features, of)
+
+
+def _permuted(views: str, of: str) -> bool:
+    """Tell whether the views are permutations of the features."""
+    return views == "flip" and of != "pixels"
 
 
 def seen(x: Array, views: str, of: str = "pixels") -> Iterator[Array]:
-    """Return the views of images ``(n, features)``, each of the same shape; a mirrored one's features are permuted."""
+    """Return the views of images with features ``x``, (n, features), each of the same shape."""
     if views == "none":
         return iter((x,))
-    if of != "pixels":
+    if _permuted(views, of):
         return iter((x, x[:, mirror_of(of, x.shape[1])]))
-    images = x.reshape(len(x), isqrt(x.shape[1]), -1)
-    return (view(images).reshape(len(x), -1) for view in VIEWS[views])
+    row = FEATURES[of]
+    side = row.side(x.shape[1])
+    images = x[:, : side**2].reshape(len(x), side, side)
+
+    def renewed(view: View) -> Array:
+        out = x.copy()
+        out[:, : side**2] = view(images).reshape(len(x), -1)
+        row.renew(out)
+        return freeze(out)
+
+    return map(renewed, VIEWS[views])
 
 
 def predict_views(

@@ -273,11 +273,36 @@ def test_features_are_flipped_like_the_images_they_are_of(seed: int, step: int) 
     np.testing.assert_array_equal(FEATURES["gradients"].extract(turned), x)
 
 
-def test_features_cannot_be_shifted_even_where_their_number_is_a_square() -> None:
-    assert transform_of(Augmentation(flip=True), 784, 0, "pixels")
-    for name in ("shift", "rotation", "scaling", "elastic"):
-        with pytest.raises(UserError, match=f"--{name}: expected images"):
-            transform_of(CHANGES[name], 784, 0, "gradients")
+@given(seeds, st.integers(1, 10**6), st.sampled_from(["shift", "rotation", "scaling", "shear", "elastic", "moved"]))
+def test_features_follow_the_changed_image(seed: int, step: int, name: str) -> None:
+    """They are those of the image that the same change makes of the pixels, rounded to bytes."""
+    moved = evolve(CHANGES["all"], flip=False, mixup=0, input_noise=0, input_dropout=0)
+    images = np.random.default_rng(seed).integers(0, 256, (9, 8, 8), dtype=np.uint8)
+    found = {}
+    for of in ("gradients", "pixels"):
+        found[of] = np.array(FEATURES[of].extract(images))
+        change = transform_of(moved if name == "moved" else CHANGES[name], found[of].shape[1], seed, of)
+        assert change is not None
+        change(step, found[of], np.ones((1, 9)))
+    after = np.rint(found["pixels"] * 255).astype(np.uint8).reshape(images.shape)
+    assert (after != images).any(axis=(1, 2)).sum() >= 5, "most images are changed"
+    np.testing.assert_array_equal(found["gradients"], FEATURES["gradients"].extract(after))
+
+
+def test_features_follow_an_image_before_they_are_mixed_and_dropped() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (64, 8, 8), dtype=np.uint8)
+    x = np.array(FEATURES["gradients"].extract(images))
+    change = transform_of(Augmentation(shift=1, input_dropout=0.5), x.shape[1], 0, "gradients")
+    assert change is not None
+    change(1, x, np.ones((1, 64)))
+    assert 0.4 < np.mean(x[:, 64:] == 0) < 0.9, "half of the features are dropped, histograms too"
+
+
+def test_features_with_a_dictionary_are_only_mirrored() -> None:
+    assert transform_of(Augmentation(flip=True), 14264, 0, "patches")
+    for name in ("shift", "rotation", "scaling", "shear", "elastic"):
+        with pytest.raises(UserError, match=rf"--{name}: expected features by rules alone.*found patches"):
+            transform_of(CHANGES[name], 14264, 0, "patches")
 
 
 def test_nothing_is_no_transform_and_noise_takes_any_shape() -> None:

@@ -13,7 +13,7 @@ from fnn.errors import UserError
 from fnn.features import FEATURES
 from fnn.metrics import evaluate
 from fnn.network import Spec, design_matrix, init_params, predict
-from fnn.views import VIEWS, predict_views
+from fnn.views import VIEWS, check, predict_views
 from tests.strategies import Case, case_of, seeds
 
 LARGEST_ERROR = {"rtol": 1e-12, "atol": 1e-14}
@@ -90,13 +90,17 @@ def test_views_need_square_images() -> None:
         predict_views(spec, init_params(spec, 0), np.zeros((1, 6)), "flip")
 
 
-def test_features_are_mirrored_by_their_permutation() -> None:
+@pytest.mark.parametrize("views", ["flip", "shifts", "both"])
+def test_features_of_each_view_are_those_of_the_changed_image(views: str) -> None:
     images, spec = np.random.default_rng(0).integers(0, 256, (7, 8, 8), dtype=np.uint8), Spec((104, 5, 3))
     params, row = init_params(spec, 1), FEATURES["gradients"]
-    x, mirrored = row.extract(images), row.extract(images[:, :, ::-1])
-    found = predict_views(spec, params, x, "flip", 3, "gradients")
-    single = [predict(spec, params, each) for each in (x, mirrored)]
+    found = predict_views(spec, params, row.extract(images), views, 3, "gradients")
+    single = [predict(spec, params, row.extract(view(images))) for view in VIEWS[views]]
     np.testing.assert_allclose(found, np.mean(single, axis=0), rtol=1e-6)
+
+
+def test_what_permutes_features_is_all_that_those_with_a_dictionary_allow() -> None:
+    check("flip", 14264, "patches")
     for views in ("shifts", "both"):
-        with pytest.raises(UserError, match="--views: expected images"):
-            predict_views(spec, params, x, views, of="gradients")
+        with pytest.raises(UserError, match=r"--views: expected features by rules alone.*found patches"):
+            check(views, 14264, "patches")
