@@ -83,9 +83,6 @@ MNIST_2 = evolve(MNIST_1, epochs=20, shift=1, elastic=0.4, decoupled_weight_deca
 #: As the quick recipe for features: gradients by direction are strokes, of which digits are made.
 MNIST_3 = evolve(FEATURES_QUICK, dataset="mnist")
 
-#: As the best from patches, but for the flips.
-MNIST_FEATURES = evolve(FEATURES_BEST, dataset="mnist", flip="no", views="none")
-
 #: Pixels alone: digits are written slanted, turned, larger or smaller, and by shaking hands.
 MNIST_BEST = Config(
     dataset="mnist",
@@ -99,6 +96,9 @@ MNIST_BEST = Config(
     decoupled_weight_decay=0.1,
     views="shifts",
 )
+
+#: As the best from pixels, seen as gradients, which follow each changed digit.
+MNIST_FEATURES = evolve(MNIST_BEST, features="gradients", hidden_size=(1024, 512), epochs=40)
 
 PRESETS: Mapping[str, Config] = {
     "default": Config(),
