@@ -37,9 +37,11 @@ EXPERIMENTS = (
     Experiment("python -m reports.failures --run", "failures.jsonl", "what is wrong inside of networks that fail"),
     Experiment("python -m reports.loss --run", "loss.jsonl", "cross entropy against squared error in pairs"),
     Experiment("python -m reports.quality --run", "quality.jsonl", "what the named recipes reach, seeds and ensembles"),
+    Experiment("python -m reports.retrained --run", "retrained.jsonl", "the printed commands, once more"),
     Experiment("python -m reports.ingredients --save", "ingredients.jsonl", "what a recipe's ingredients cost"),
     Experiment("python -m reports.throughput", "throughput.jsonl", "trials a second"),
     Experiment("python -m reports.scaling", "scaling.jsonl", "time and memory by width, depth, batch and samples"),
+    Experiment("python -m reports.profile --peer jax_scan --save", "profile.jsonl", "where a step's time goes"),
     Experiment(
         "python -m reports.speed --peers jax_scan,torch,keras,sklearn --save", "speed.jsonl", "speed beside peers"
     ),

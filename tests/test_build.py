@@ -58,6 +58,14 @@ def test_no_figure_is_stale(number: int) -> None:
     assert drawn.shape == kept.shape and np.abs(drawn - kept).mean() < 2, f"{figure.name}: run make report"
 
 
+def test_the_page_made_again_is_the_same() -> None:
+    """No order of a set, no clock and no random number gets into it; of the figures, every sixth is drawn twice."""
+    again = build.page()
+    assert again is not page() and markdown(again) == markdown(page())
+    for first, second in list(zip(figures_of(page()), figures_of(again), strict=True))[::6]:
+        assert png(first.draw(LIGHT)) == png(second.draw(LIGHT)), first.name
+
+
 def test_every_figure_says_what_to_see_and_what_is_drawn() -> None:
     for figure in figures_of(page()):
         assert len(figure.caption.split()) > 8 and figure.caption.rstrip().endswith("."), figure.name

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+from reports import retrained
 from reports.custody import PLACES
 from reports.page import Section, Table
+from reports.quality import recorded
 from reports.samples import FACTS
 
 
@@ -46,6 +48,7 @@ def section() -> Section:
                 tuple((f"`{place}`", what) for place, what in PLACES.items()),
                 "All places that name the test images. No sweep, sampler or experiment is among them.",
             ),
+            *retrained.blocks(retrained.recorded(), recorded()),
         ),
     )
 

@@ -1,0 +1,101 @@
+"""Do the printed commands reach what is reported? ``python -m reports.retrained --run`` trains them once more.
+
+The three configurations for MNIST and the best single network for Fashion-MNIST, by the command that the report prints.
+Another machine rounds its sums otherwise, so that the same seed leads to another network: what is asked is whether its
+test accuracy lies in the interval that is reported for one network of the recipe.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fnn.cli import guarded
+from fnn.files import append_line, read_lines
+from reports.page import Block, Table
+from reports.quality import ROOT, named, revision, row_of, spread
+from reports.questions.approaching import interval
+from reports.questions.q10_mnist import CHOSEN
+from reports.style import between, percent
+
+RESULTS = Path(__file__).parent / "results" / "retrained.jsonl"
+NAMES = (*CHOSEN, "features-best")
+Row = Mapping[str, Any]
+
+
+def recorded() -> list[dict[str, Any]]:
+    return read_lines(RESULTS) if RESULTS.exists() else []
+
+
+def within(row: Row, reported: Sequence[Row]) -> bool:
+    """Tell whether a network's test accuracy lies in the interval of one network of the recipe.
+
+    >>> runs = [{"test": 0.98}, {"test": 0.982}]
+    >>> within({"test": 0.979}, runs), within({"test": 0.97}, runs)
+    (True, False)
+    """
+    low, high = interval(reported)
+    return low <= row["test"] <= high
+
+
+def blocks(again: Iterable[Row], reported: Sequence[Row]) -> list[Block]:
+    """Return what was trained once more beside what is reported of its recipe, nothing before anything was."""
+    pairs = [(row, own) for name in NAMES for row in named(again, name) if (own := named(reported, name))]
+    if not pairs:
+        return []
+    inside = sum(within(row, own) for row, own in pairs)
+    return [
+        "### The printed commands, once more",
+        f"Run again on another day and machine, {inside} of {len(pairs)} printed commands end within the interval "
+        "that is reported for one network of their recipe.",
+        Table(
+            ("command", "reported", "95 % interval of one", "once more", "within", "machine"),
+            [
+                (
+                    f"`{row['command']}`",
+                    spread([one["test"] for one in own]),
+                    between(*interval(own)),
+                    percent(row["test"]),
+                    "yes" if within(row, own) else "no",
+                    row["machine"],
+                )
+                for row, own in pairs
+            ],
+            "Test accuracy. Another machine rounds sums otherwise, so the same seed leads to another network.",
+        ),
+    ]
+
+
+def run(name: str, directory: Path, threads: str) -> None:
+    """Train a recipe by its printed command, or go on with it, and record the result, unless it is there."""
+    if named(recorded(), name):
+        return
+    where = directory / name
+    if not (where / "summary.json").exists():
+        options = ["--preset", name, "--seed", "0", "--run_dir", str(where), "--threads", threads]
+        options += ["--wandb_mode", "disabled"]
+        if (where / "config.json").exists():
+            options = ["--resume", str(where)]
+        subprocess.run([sys.executable, str(ROOT / "train.py"), *options], check=True)
+    append_line(RESULTS, row_of(where, revision(), name))
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m reports.retrained", description=__doc__)
+    parser.add_argument("--run", nargs="*", choices=NAMES, metavar="PRESET", help="train these; bare: all that miss")
+    parser.add_argument("--dir", type=Path, default=Path("runs/retrained"), help="of the runs (default: %(default)s)")
+    parser.add_argument("--threads", default="auto", help="of each run (default: %(default)s)")
+    given = parser.parse_args(arguments)
+    for name in [] if given.run is None else given.run or NAMES:
+        run(name, given.dir, given.threads)
+    for row in recorded():
+        print(f"{row['command']}: test {row['test']:.2%} on {row['machine']}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(lambda arguments: main(list(arguments)), sys.argv[1:], "reports.retrained"))

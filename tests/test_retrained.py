@@ -1,0 +1,36 @@
+"""What was trained once more is held against what is reported of its recipe as it is now."""
+
+from __future__ import annotations
+
+import doctest
+
+import pytest
+
+from reports import retrained
+from reports.page import Table
+from reports.retrained import blocks, main
+from tests.test_quality import row
+
+
+def test_the_examples_of_docstrings_are_true() -> None:
+    result = doctest.testmod(retrained)
+    assert result.attempted and not result.failed
+
+
+def test_nothing_is_told_before_both_sides_are_known() -> None:
+    assert not blocks([], [row("mnist-1", 0, 0.98)])
+    assert not blocks([row("mnist-1", 0, 0.98)], [])
+    assert not blocks([row("mnist-1", 0, 0.98, epochs=3)], [row("mnist-1", 0, 0.98)]), "a recipe that is no more"
+
+
+def test_each_command_is_judged_by_the_interval_of_its_own_recipe() -> None:
+    reported = [row("mnist-1", 0, 0.98), row("mnist-1", 1, 0.982), row("mnist-2", 0, 0.99)]
+    _, words, table = blocks([row("mnist-1", 0, 0.983), row("mnist-2", 0, 0.983)], reported)
+    assert isinstance(words, str) and "1 of 2 printed commands" in words
+    assert isinstance(table, Table)
+    assert [line[3:5] for line in table.rows] == [("98.30 %", "yes"), ("98.30 %", "no")]
+
+
+def test_other_recipes_are_refused() -> None:
+    with pytest.raises(SystemExit):
+        main(["--run", "assignment"])
