@@ -32,12 +32,14 @@ ASSIGNMENT = Config(
     wandb_project="myprojectname",
 )
 
-#: Oriented gradients beside the pixels: what the network sees brings more than what it is.
+#: Oriented gradients beside the pixels: what the network sees brings more than what it is. Mirror images are free.
 FEATURES_QUICK = Config(
     features="gradients",
     epochs=15,
     num_layers=2,
     hidden_size=(512, 256),
+    flip="yes",
+    views="flip",
     decoupled_weight_decay=0.1,
 )
 
@@ -81,7 +83,7 @@ MNIST_1 = Config(dataset="mnist", epochs=15, hidden_size=(512, 256))
 #: mirror image is none.
 MNIST_2 = evolve(MNIST_1, epochs=20, shift=1, elastic=0.4, decoupled_weight_decay=0.1, views="shifts")
 #: As the quick recipe for features: gradients by direction are strokes, of which digits are made.
-MNIST_3 = evolve(FEATURES_QUICK, dataset="mnist")
+MNIST_3 = evolve(FEATURES_QUICK, dataset="mnist", flip="no", views="none")
 
 #: Pixels alone: digits are written slanted, turned, larger or smaller, and by shaking hands.
 MNIST_BEST = Config(
