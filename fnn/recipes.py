@@ -43,6 +43,9 @@ FEATURES_QUICK = Config(
     decoupled_weight_decay=0.1,
 )
 
+#: The same with more width and time, enough for gradients of shifted and gently warped garments.
+FEATURES_LONG = evolve(FEATURES_QUICK, epochs=60, hidden_size=(1024, 512), shift=1, elastic=0.4, views="both")
+
 #: Patches of the images compared with a dictionary that was learned without labels: one wide layer is enough above
 #: them. Dropout of the inputs, too, since neighbouring ones tell much the same; flips are free, a permutation.
 FEATURES_BEST = Config(
@@ -108,6 +111,7 @@ PRESETS: Mapping[str, Config] = {
     "assignment-best": ASSIGNMENT_BEST,
     "pixels-best": PIXELS_BEST,
     "features-quick": FEATURES_QUICK,
+    "features-long": FEATURES_LONG,
     "features-best": FEATURES_BEST,
     "mnist-1": MNIST_1,
     "mnist-2": MNIST_2,
