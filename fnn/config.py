@@ -156,14 +156,7 @@ class Config:
         0.0, "", NOT_NEGATIVE, "training", "standard deviation of the noise added to pixels, which are from 0 to 1"
     )
     flip: str = option("no", "", YES_OR_NO, "training", "flip half of the images of a step from left to right")
-    shift: int = option(
-        0,
-        "",
-        whole(0),
-        "training",
-        "shift images at random, by up to so many pixels along each axis; patches: train on copies, too, moved by so "
-        "many up, down, left and right",
-    )
+    shift: int = option(0, "", whole(0), "training", "shift images at random, by up to so many pixels along each axis")
     rotation: float = option(0.0, "", NOT_NEGATIVE, "training", "turn images at random, by up to so many degrees")
     scaling: float = option(0.0, "", SHARE, "training", "change the images' size at random, by up to this share")
     shear: float = option(0.0, "", ANGLE, "training", "slant images at random, by up to so many degrees")
@@ -285,8 +278,6 @@ def optimizer_of(config: Config, total_steps: int) -> Optimizer:
 def augmentation_of(config: Config, features: int) -> Augmentation:
     """Return how training changes its batches; UserError where images of so many pixels can't be changed so."""
     settings = {field.name: getattr(config, field.name) for field in attrs.fields(Augmentation)}
-    if FEATURES[config.features].fit:
-        settings["shift"] = 0  # by copies of the images: see fnn.experiment.copies
     augmentation = Augmentation(**settings | {"flip": config.flip == "yes"})
     check(augmentation, features, config.features)
     check_views(config.views, features, config.features)

@@ -20,7 +20,6 @@ from fnn.features import FEATURES, Fitted
 from fnn.metrics import evaluate
 from fnn.schedules import SCHEDULES
 from fnn.training import Plan, TrainState, train
-from fnn.views import moved
 
 
 @frozen(eq=False)
@@ -77,30 +76,13 @@ def parts_of(config: Config, images: Images) -> Parts:
 
 
 def _parts_of_codes(config: Config, images: Images, chosen: Array, held_out: Array) -> Parts:
-    """Let the features learn from all training images, and share the codes of these among both parts.
-
-    Such features take too long to follow an image that is shifted at each step: there are copies of it instead.
-    """
+    """Let the features learn from all training images, and share the codes of these among both parts."""
     augmentation_of(config, FEATURES[config.features].width(images.train_images.shape[1:]))  # refuses before the work
-    n, several = len(images.train_images), copies(images.train_images, config.shift)
-    times = len(several) // n if n else 1
-    fitted, codes = stored_codes(config.features, images.name, several)
-    labels = np.tile(images.train_labels, times)
-    check_labels(codes, labels, len(images.class_names))
+    fitted, codes = stored_codes(config.features, images.name, images.train_images)
+    check_labels(codes, images.train_labels, len(images.class_names))
     design = coded(codes, fitted.scale, config.dtype)
-    whole = Dataset(design, freeze(labels.astype(np.int64)), len(images.class_names), config.features)
-    rows = np.concatenate([chosen + n * copy for copy in range(times)])
-    return Parts(take(whole, rows), take(whole, held_out) if len(held_out) else None, fitted)
-
-
-def copies(images: Array, shift: int) -> Array:
-    """Return images ``(n, h, w)`` and after them, if any are asked for, copies moved up, down, left and right.
-
-    >>> copies(np.array([[[1, 2], [3, 4]]]), 1)[1:3].tolist()
-    [[[3, 4], [0, 0]], [[0, 0], [1, 2]]]
-    """
-    offsets = [(0, 0), (-shift, 0), (shift, 0), (0, -shift), (0, shift)]
-    return freeze(np.concatenate([moved(offset, images) for offset in offsets])) if shift else images
+    whole = Dataset(design, freeze(np.array(images.train_labels, np.int64)), len(images.class_names), config.features)
+    return Parts(take(whole, chosen), take(whole, held_out) if len(held_out) else None, fitted)
 
 
 def plan_for(config: Config, parts: Parts) -> Plan:

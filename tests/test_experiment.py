@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from functools import partial
 from math import nan
 
 import numpy as np
 import pytest
 from attrs import evolve
 
-from fnn import experiment, patches
+from fnn import experiment
 from fnn.arrays import freeze, same
 from fnn.config import Config
 from fnn.data import split
 from fnn.datasets import Images, load
 from fnn.errors import DivergenceError, UserError
 from fnn.experiment import Report, best_of, observe, out_of_patience, parts_of, plan_for
-from fnn.features import FEATURES
 from fnn.metrics import evaluate
 from tests.shell import DATA
 
@@ -48,27 +46,6 @@ def test_the_parts_are_those_of_the_split(images: Images) -> None:
         np.testing.assert_array_equal(data.x, images.train_images[index].reshape(len(index), -1) / 255)
         np.testing.assert_array_equal(data.labels, images.train_labels[index])
     assert np.bincount(parts.validation.labels).tolist() == [6] * 10
-
-
-@pytest.mark.parametrize("shift", [0, 2])
-def test_patches_are_shifted_by_copies_of_what_is_trained_on(
-    images: Images, shift: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(patches, "SAMPLE", 3000)
-    few = evolve(images, train_images=images.train_images[:60], train_labels=images.train_labels[:60])
-    parts = parts_of(evolve(CONFIG, features="patches", shift=shift), few)
-    train, validation = split(few.train_labels, 0.1, 0)
-    assert len(parts.train) == len(train) * (5 if shift else 1)
-    extract = partial(FEATURES["patches"].extract, dtype="float64", fitted=parts.fitted)
-    assert parts.validation is not None
-    np.testing.assert_array_equal(parts.validation.x, extract(few.train_images[validation]))
-    kept = few.train_images[train]
-    padded = np.pad(kept, ((0, 0), (2, 2), (2, 2)))
-    for k, (down, right) in enumerate([(0, 0), (-shift, 0), (shift, 0), (0, -shift), (0, shift)][: 5 if shift else 1]):
-        rows = slice(k * len(train), (k + 1) * len(train))
-        moved = padded[:, 2 - down : 30 - down, 2 - right : 30 - right]
-        np.testing.assert_array_equal(parts.train.x[rows], extract(np.ascontiguousarray(moved)))
-        np.testing.assert_array_equal(parts.train.labels[rows], few.train_labels[train])
 
 
 def test_the_reports_are_what_the_states_come_to(images: Images) -> None:
