@@ -40,10 +40,10 @@ def test_the_quick_recipe_for_features_differs_in_what_the_network_sees_and_in_s
     quick, plain = PRESETS["features-quick"].as_dict(), Config().as_dict()
     changed = {name for name in plain if quick[name] != plain[name]}
     assert quick["features"] == "gradients"
-    assert changed == {"features", "hidden_size", "epochs", "decoupled_weight_decay"}
+    assert changed == {"features", "hidden_size", "epochs", "flip", "views", "decoupled_weight_decay"}
 
 
-def test_the_best_recipe_for_features_is_as_for_digits_but_for_the_flips() -> None:
-    best, digits = PRESETS["features-best"].as_dict(), PRESETS["mnist-features"].as_dict()
-    assert {name for name in best if best[name] != digits[name]} == {"dataset", "flip", "views"}
-    assert best["features"] == "patches" and digits["flip"] == "no"
+def test_digits_are_seen_by_gradients_as_they_are_by_pixels() -> None:
+    pixels, gradients = PRESETS["mnist-best"].as_dict(), PRESETS["mnist-features"].as_dict()
+    assert {name for name in pixels if pixels[name] != gradients[name]} == {"features", "hidden_size", "epochs"}
+    assert gradients["features"] == "gradients" and gradients["flip"] == "no"
