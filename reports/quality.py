@@ -33,6 +33,7 @@ from reports.speed import machine
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 RESULTS, FIGURE, PAGE = HERE / "results" / "quality.jsonl", HERE / "figures" / "quality.png", HERE / "quality.md"
+AGAIN = HERE / "results" / "retrained.jsonl"  # of reports.retrained: looks at the test images, too
 README = ROOT / "README.md"
 MARKS = "<!-- quality: begin, by python -m reports.quality -->\n", "<!-- quality: end -->\n"
 TESTED = 10_000  # images, of both data sets
@@ -227,7 +228,8 @@ def page(rows: Sequence[Row]) -> str:
             "keeps from learning by heart brings less, than in the recipe itself.",
             ablation(rows, preset),
         ]
-    return "\n\n".join([*parts, "## Other runs", others(rows), "## The test images", log(rows)]) + "\n"
+    again = read_lines(AGAIN) if AGAIN.exists() else []
+    return "\n\n".join([*parts, "## Other runs", others(rows), "## The test images", log([*rows, *again])]) + "\n"
 
 
 def rewritten(text: str, content: str) -> str:

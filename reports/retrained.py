@@ -17,18 +17,17 @@ from typing import Any
 from fnn.cli import guarded
 from fnn.files import append_line, read_lines
 from reports.page import Block, Table
-from reports.quality import ROOT, named, revision, row_of, spread
+from reports.quality import AGAIN, ROOT, named, revision, row_of, spread
 from reports.questions.approaching import interval
 from reports.questions.q10_mnist import CHOSEN
 from reports.style import between, percent
 
-RESULTS = Path(__file__).parent / "results" / "retrained.jsonl"
 NAMES = (*CHOSEN, "features-best")
 Row = Mapping[str, Any]
 
 
 def recorded() -> list[dict[str, Any]]:
-    return read_lines(RESULTS) if RESULTS.exists() else []
+    return read_lines(AGAIN) if AGAIN.exists() else []
 
 
 def within(row: Row, reported: Sequence[Row]) -> bool:
@@ -70,28 +69,30 @@ def blocks(again: Iterable[Row], reported: Sequence[Row]) -> list[Block]:
     ]
 
 
-def run(name: str, directory: Path, threads: str) -> None:
+def run(name: str, seed: int, directory: Path, threads: str) -> None:
     """Train a recipe by its printed command, or go on with it, and record the result, unless it is there."""
-    if named(recorded(), name):
+    if any(row["seed"] == seed for row in named(recorded(), name)):
         return
-    where = directory / name
+    where = directory / f"{name}-{seed}"
     if not (where / "summary.json").exists():
-        options = ["--preset", name, "--seed", "0", "--run_dir", str(where), "--threads", threads]
+        options = ["--preset", name, "--seed", str(seed), "--run_dir", str(where), "--threads", threads]
         options += ["--wandb_mode", "disabled"]
         if (where / "config.json").exists():
             options = ["--resume", str(where)]
         subprocess.run([sys.executable, str(ROOT / "train.py"), *options], check=True)
-    append_line(RESULTS, row_of(where, revision(), name))
+    append_line(AGAIN, row_of(where, revision(), name))
 
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m reports.retrained", description=__doc__)
     parser.add_argument("--run", nargs="*", choices=NAMES, metavar="PRESET", help="train these; bare: all that miss")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="(default: 0)")
     parser.add_argument("--dir", type=Path, default=Path("runs/retrained"), help="of the runs (default: %(default)s)")
     parser.add_argument("--threads", default="auto", help="of each run (default: %(default)s)")
     given = parser.parse_args(arguments)
     for name in [] if given.run is None else given.run or NAMES:
-        run(name, given.dir, given.threads)
+        for seed in given.seeds:
+            run(name, seed, given.dir, given.threads)
     for row in recorded():
         print(f"{row['command']}: test {row['test']:.2%} on {row['machine']}")
     return 0
