@@ -121,4 +121,7 @@ PRESETS: Mapping[str, Config] = {
 }
 
 #: Models of several runs, by name: the presets of their members, each trained from so many seeds from 0 on.
-ENSEMBLES: Mapping[str, Mapping[str, int]] = {"pixels-ensemble": {"pixels-best": 3}, "frontier": {"features-best": 3}}
+ENSEMBLES: Mapping[str, Mapping[str, int]] = {
+    "pixels-ensemble": {"pixels-best": 3},
+    "frontier": {"features-best": 3, "features-long": 3},  # which see different things, and so err differently
+}
