@@ -129,6 +129,10 @@ MUTANTS = (
     ("coded", "(FLOOR * MOST) ** 2", "(FLOOR * MOST)"),
     # dropout and changes of batches
     ("augment", "x[chosen[:, None], index]", "x[chosen[:, None], index[::-1]]"),
+    ("features", "np.rint(255 * x[span, : side**2])", "np.floor(255 * x[span, : side**2])"),
+    ("augment", "        row.renew(x)\n", ""),
+    ("augment", "move(step, x[:, :pixels], targets)", "move(step + 1, x[:, :pixels], targets)"),
+    ("views", "        row.renew(out)\n", ""),
     ("network", "            np.multiply(below, mask, out=below)\n", "            pass\n"),
     ("network", "            np.multiply(z, mask, out=following[:-1])\n", "            np.multiply(z, mask, out=z)\n            following[:-1] = z\n"),
     ("network", "tuple(map(np.empty_like, masks)) or tuple(a[:-1] for a in inputs)", "tuple(a[:-1] for a in inputs)"),
