@@ -131,7 +131,6 @@ MUTANTS = (
     ("augment", "x[chosen[:, None], index]", "x[chosen[:, None], index[::-1]]"),
     ("features", "np.rint(255 * x[span, : side**2])", "np.floor(255 * x[span, : side**2])"),
     ("augment", "        row.renew(x)\n", ""),
-    ("augment", "move(step, x[:, :pixels], targets)", "move(step + 1, x[:, :pixels], targets)"),
     ("views", "        row.renew(out)\n", ""),
     ("network", "            np.multiply(below, mask, out=below)\n", "            pass\n"),
     ("network", "            np.multiply(z, mask, out=following[:-1])\n", "            np.multiply(z, mask, out=z)\n            following[:-1] = z\n"),
