@@ -49,7 +49,7 @@ def blocks(again: Iterable[Row], reported: Sequence[Row]) -> list[Block]:
     inside = sum(within(row, own) for row, own in pairs)
     return [
         "### The printed commands, once more",
-        f"Run again on another day and machine, {inside} of {len(pairs)} printed commands end within the interval "
+        f"Run again on another machine, {inside} of {len(pairs)} printed commands end within the interval "
         "that is reported for one network of their recipe.",
         Table(
             ("command", "reported", "95 % interval of one", "once more", "within", "machine"),

@@ -19,6 +19,7 @@ from reports.quality import (
     ablation,
     differing,
     ingredients,
+    log,
     members_of,
     named,
     nearest,
@@ -97,10 +98,10 @@ def test_an_ingredient_is_worth_what_is_lost_without_it_seed_by_seed() -> None:
 
 def test_what_is_no_recipe_is_told_by_its_command() -> None:
     rows = [row("default", 0, 0.9, 0.92), row("pixels-ensemble", None, 0.93)]
-    rows += [
-        row("default", seed, 0.9, 0.9 + seed / 100, epochs=2) | {"command": f"x --seed {seed} -e 2"} for seed in (0, 1)
-    ]
-    assert others(rows).splitlines()[2:] == ["| `x -e 2` | 2 | 90.50 ± 0.71 % |"]
+    rows += [row("default", seed, 0.9, 0.9 + seed / 100, epochs=2) for seed in (0, 1)]
+    assert others(rows).splitlines()[2:] == ["| `python train.py --preset default --epochs 2` | 2 | 90.50 ± 0.71 % |"]
+    before = row("features-quick", 0, 0.93, 0.94) | {"settings": differing(Config(features="gradients"))}
+    assert "--preset features-quick --seed 0 --hidden_size 1024 --epochs" in log([before]), "as it was, by what is now"
 
 
 @pytest.mark.parametrize("name", PRESETS)

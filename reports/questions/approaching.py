@@ -11,10 +11,10 @@ from fnn.recipes import ENSEMBLES, PRESETS
 from reports.charts import Axis, Chart, Series, chart_figure
 from reports.intervals import wilson
 from reports.page import Block, Table
-from reports.quality import TESTED, named, preset_of, recorded, spread
+from reports.quality import TESTED, named, preset_of, recorded, sees, spread, worth_drawing
 from reports.searches import summaries
 from reports.strategies import RESEEDED
-from reports.style import between, percent
+from reports.style import between, listed, percent
 
 GOAL = 0.95
 Row = Mapping[str, Any]
@@ -46,7 +46,7 @@ def blocks() -> list[Block]:
 
 def from_pixels(name: str) -> bool:
     """Tell whether a recipe's network sees the pixels alone."""
-    return preset_of(name).features == "pixels"
+    return sees(name) == "pixels"
 
 
 def level(own: Sequence[Row]) -> float:
@@ -83,7 +83,9 @@ def interval(own: Sequence[Row]) -> tuple[float, float]:
 
 
 def chart(found: Mapping[str, Sequence[Row]], groups: Mapping[bool, Sequence[str]]) -> Chart:
-    """Return the mean test accuracy of each recipe against its seconds."""
+    """Return the mean test accuracy of each recipe that isn't far below the best against its seconds."""
+    shown = worth_drawing({name: level(own) for name, own in found.items()})
+    groups = {kind: [name for name in names if name in shown] for kind, names in groups.items()}
     series = [
         Series(
             {True: "from pixels", False: "from fixed features, too"}[kind],
@@ -102,10 +104,13 @@ def caption(found: Mapping[str, Sequence[Row]], tops: Mapping[bool, str]) -> str
     """Say what the figure shows."""
     best = max(tops.values(), key=lambda name: level(found[name]))
     slowest = max(found, key=lambda name: median(row["seconds"] for row in found[name]))
+    shown = worth_drawing({name: level(own) for name, own in found.items()})
+    below = [f"`{name}` ({percent(level(own))})" for name, own in found.items() if name not in shown]
+    left = f" Far below, and not shown: {listed(below)}." if below else ""
     words = "more computing alone doesn't lead to 95 %" if level(found[best]) < GOAL else "the goal is reached"
     return (
-        f"The accuracy that computing buys: {len(found)} recipes, of which `{best}` is the best and `{slowest}` takes "
-        f"the longest; {words}."
+        f"The accuracy that computing buys: {len(shown)} recipes, of which `{best}` is the best and `{slowest}` takes "
+        f"the longest; {words}.{left}"
     )
 
 
@@ -117,7 +122,7 @@ def recipe_table(found: Mapping[str, Sequence[Row]]) -> Table:
         [
             (
                 f"`{name}`",
-                preset_of(name).features,
+                sees(name),
                 str(len(own)),
                 spread([row["validation"] for row in own if row["validation"] is not None]),
                 spread([row["test"] for row in own]),

@@ -60,10 +60,13 @@ def accuracy(best: Best) -> tuple[Block, ...]:
     what = f"the mean of {many} networks' probabilities" if many > 1 else "one network"
     commands = best.facts["commands"]
     kind = "was best" if validated or not best.facts.get("all_images") else "comes of the recipe that was best"
+    which = f"that {kind} on the validation images"
+    if best.facts["members"] > 1:  # each has a split of its own, so none of the images is new to all of them
+        which = "whose recipe was best on the validation images of one seed"
     chosen_by = f", and {percent(validated)} of the validation images, by which it was chosen" if validated else ""
     return (
         f"""
-        The model that {kind} on the validation images is {what}, of {best.facts["parameters"]:,} parameters in all.
+        The model {which} is {what}, of {best.facts["parameters"]:,} parameters in all.
         It gets **{percent(right / total)}** of the {total:,} test images right, with a 95 % interval of
         {between(*wilson(right, total))} (Wilson's){chosen_by}.{of_its_recipe(commands)}
         """,

@@ -8,7 +8,7 @@ from typing import Any
 
 from reports.intervals import mean as mean_of
 from reports.page import Block, Section, Table
-from reports.quality import TESTED, preset_of, recorded, spread
+from reports.quality import TESTED, recorded, sees, spread
 from reports.questions.approaching import interval, level, recipes
 from reports.style import between, listed, percent
 
@@ -109,7 +109,7 @@ def best_of_all(found: Mapping[str, Sequence[Row]]) -> list[Block]:
             [
                 (
                     f"`--preset {name}`",
-                    preset_of(name).features,
+                    sees(name),
                     str(len(rows)),
                     spread([row["test"] for row in rows]),
                     between(*interval(rows)),
