@@ -245,5 +245,5 @@ def test_members_with_and_without_patches_answer_as_one(tmp_path: Path) -> None:
 def test_what_cannot_be_done_to_features_is_refused_before_they_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features.patches, "fit", None)
     for changes in ({"shift": 1}, {"elastic": 1}, {"views": "both"}, {"views": "shifts"}):
-        with pytest.raises(features.UserError, match=f"--{next(iter(changes))}: expected images"):
+        with pytest.raises(features.UserError, match=f"--{next(iter(changes))}: expected features by rules"):
             parts_of(configure(Config(features="patches"), changes), SMALL)
