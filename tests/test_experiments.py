@@ -17,6 +17,7 @@ from fnn.data import dataset, targets
 from fnn.metrics import evaluate
 from fnn.network import loss_and_grad, matrices
 from reports import claims, failures, importances, loss, probes
+from reports.questions import failing
 from reports.runs import key, missing, name_of
 from tests.strategies import Case, cases
 
@@ -287,3 +288,9 @@ def test_recipes_are_those_of_the_settings_as_they_are_now(monkeypatch: pytest.M
     assert "1.00 points short of 95 %" in told and "2.00 points short of 95 %" in told
     monkeypatch.setattr(approaching, "recorded", lambda: [])
     assert approaching.blocks() == []
+
+
+def test_the_published_best_is_only_beaten_by_every_seed() -> None:
+    assert "each of them more" in failing.published_best([0.91, 0.92])
+    for ours in ([], [0.90, 0.92]):
+        assert "not every seed of `default` has as much" in failing.published_best(ours)
