@@ -17,7 +17,6 @@ from numpy.lib.stride_tricks import sliding_window_view
 from toolz import juxt
 
 from fnn.arrays import Array, freeze, rng, spans
-from fnn.errors import UserError
 from fnn.features import FEATURES, mirror_of
 
 #: ``transform(step, x, targets)`` overwrites a batch, (n, features) and (classes, n), that nobody else sees.
@@ -182,16 +181,7 @@ def check(augmentation: Augmentation, features: int, of: str = "pixels") -> None
     for name in ("flip", "shift", "rotation", "scaling", "shear", "elastic"):
         mirrored = name == "flip" and of != "pixels"
         if getattr(augmentation, name) and not mirrored:
-            check_renewable(f"--{name}", features, of)
-
-
-def check_renewable(option: str, features: int, of: str) -> None:
-    """Raise UserError, by an option's name, unless features can be computed anew from a changed image."""
-    row = FEATURES[of]
-    if row.fit:
-        raise UserError(f"{option}: expected features by rules alone, which can follow a changed image, found {of}")
-    if not row.renewable(features):
-        raise UserError(f"{option}: expected images as wide as they are high, found {features} {of}")
+            FEATURES[of].check_renewable(f"--{name}", features)
 
 
 def transform_of(augmentation: Augmentation, features: int, seed: int, of: str = "pixels") -> Transform | None:

@@ -94,6 +94,15 @@ class FeatureMap:
         side = self.side(inputs)
         return self.fit is None and self.width((side, side)) == inputs
 
+    def check_renewable(self, option: str, inputs: int) -> None:
+        """Raise UserError, by an option's name, unless so many features can be computed anew from a changed image."""
+        if self.fit:
+            raise UserError(
+                f"{option}: expected features by rules alone, which can follow a changed image, found {self.name}"
+            )
+        if not self.renewable(inputs):
+            raise UserError(f"{option}: expected images as wide as they are high, found {inputs} {self.name}")
+
     def renew(self, x: Array) -> None:
         """Overwrite features ``(n, width)``, after a change of the pixels among them, by those of the changed images.
 

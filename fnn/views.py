@@ -12,7 +12,7 @@ import numpy as np
 from toolz import compose
 
 from fnn.arrays import Array, freeze, spans
-from fnn.augment import check_renewable, shifted
+from fnn.augment import shifted
 from fnn.coded import Coded
 from fnn.features import FEATURES, mirror_of
 from fnn.network import Params, Spec, predict
@@ -48,7 +48,7 @@ VIEWS: Mapping[str, tuple[View, ...]] = {
 def check(views: str, features: int, of: str = "pixels") -> None:
     """Raise UserError for views that so many features ``of`` an image don't allow."""
     if views != "none" and not _permuted(views, of):
-        check_renewable("--views", features, of)
+        FEATURES[of].check_renewable("--views", features)
 
 
 def _permuted(views: str, of: str) -> bool:

@@ -398,6 +398,12 @@ def run(preset: str, seed: int, changes: Mapping[str, Any], directory: Path, thr
     if any(same_run(done, row) for row in recorded()):
         return
     where = directory / "-".join([preset, *(f"{name}-{value}" for name, value in changes.items()), str(seed)])
+    train(preset, seed, changes, where, threads)
+    record(row_of(where, revision(), preset))
+
+
+def train(preset: str, seed: int, changes: Mapping[str, Any], where: Path, threads: str) -> None:
+    """Train a preset with changes in a directory as everybody does, or go on with it; nothing if it is finished."""
     if not (where / "summary.json").exists():
         options = ["--resume", str(where)]
         if not (where / "config.json").exists():
@@ -405,7 +411,6 @@ def run(preset: str, seed: int, changes: Mapping[str, Any], directory: Path, thr
             options += ["--wandb_mode", "disabled"]
             options += [text for name, value in changes.items() for text in (f"--{name}", str(value))]
         subprocess.run([sys.executable, str(ROOT / "train.py"), *options], check=True)
-    record(row_of(where, revision(), preset))
 
 
 def run_ensemble(name: str, directory: Path) -> None:

@@ -8,7 +8,6 @@ test accuracy lies in the interval that is reported for one network of the recip
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 from fnn.cli import guarded
 from fnn.files import append_line, read_lines
 from reports.page import Block, Table
-from reports.quality import AGAIN, ROOT, named, revision, row_of, spread
+from reports.quality import AGAIN, named, revision, row_of, spread, train
 from reports.questions.approaching import interval
 from reports.questions.q10_mnist import CHOSEN
 from reports.style import between, percent
@@ -74,12 +73,7 @@ def run(name: str, seed: int, directory: Path, threads: str) -> None:
     if any(row["seed"] == seed for row in named(recorded(), name)):
         return
     where = directory / f"{name}-{seed}"
-    if not (where / "summary.json").exists():
-        options = ["--preset", name, "--seed", str(seed), "--run_dir", str(where), "--threads", threads]
-        options += ["--wandb_mode", "disabled"]
-        if (where / "config.json").exists():
-            options = ["--resume", str(where)]
-        subprocess.run([sys.executable, str(ROOT / "train.py"), *options], check=True)
+    train(name, seed, {}, where, threads)
     append_line(AGAIN, row_of(where, revision(), name))
 
 
