@@ -118,6 +118,11 @@ def of(rows: Sequence[Row], settings: Settings) -> list[Row]:
     return sorted((r for r in rows if key(r["settings"]) == key(settings)), key=lambda row: row["seed"])
 
 
+def accuracy(rows: Sequence[Row], settings: Settings) -> float:
+    """Return the mean accuracy of the last epoch over the seeds."""
+    return mean(row["values"][-1] for row in of(rows, settings))
+
+
 def average(rows: Sequence[Row], at: int, name: str) -> list[float]:
     """Return the mean over runs of a figure by layer: at the start (0), after the first epoch (1), at the end (-1)."""
     return [mean(layer) for layer in zip(*(row["looks"][at][name] for row in rows), strict=True)]
@@ -129,9 +134,8 @@ def main(arguments: Sequence[str]) -> int:
         print(case.name)
         for arm, change in zip(case.arms, ({}, *case.changes), strict=True):
             if found := of(rows, arm):
-                accuracy = mean(row["values"][-1] for row in found)
                 gradients = " ".join(f"{norm:.2g}" for norm in average(found, 0, "gradients"))
-                print(f"  {change or 'as it was'}: {accuracy:.2%} gradients at the start: {gradients}")
+                print(f"  {change or 'as it was'}: {accuracy(rows, arm):.2%} gradients at the start: {gradients}")
     return 0
 
 

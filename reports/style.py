@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from io import BytesIO
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -185,6 +186,15 @@ def spread(low: float, high: float, digits: int = 2) -> str:
     '-0.10 to +2.00'
     """
     return f"{points(low, digits)} to {points(high, digits)}"
+
+
+def in_words(found: tuple[float, float, float]) -> str:
+    """Return a difference in percentage points, with its interval where more than one pair gives one.
+
+    >>> in_words((0.01, -0.001, 0.02)), in_words((0.01, float("-inf"), float("inf")))
+    ('+1.00 (-0.10 to +2.00)', '+1.00')
+    """
+    return f"{points(found[0])}{f' ({spread(found[1], found[2])})' if isfinite(found[1]) else ''}"
 
 
 def between(low: float, high: float, digits: int = 2) -> str:

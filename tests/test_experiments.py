@@ -17,13 +17,13 @@ from fnn.data import dataset, targets
 from fnn.metrics import evaluate
 from fnn.network import loss_and_grad, matrices
 from reports import claims, failures, importances, loss, probes
-from reports.questions import failing
+from reports.questions import published
 from reports.runs import key, missing, name_of
 from tests.strategies import Case, cases
 
 MODULES = (
     "claims", "failures", "importances", "loss", "probes", "questions.approaching", "questions.failing",
-    "questions.q05_best", "questions.q06_matters", "questions.q08_loss", "questions.q10_mnist",
+    "questions.published", "questions.q05_best", "questions.q06_matters", "questions.q08_loss", "questions.q10_mnist",
 )  # fmt: skip
 
 
@@ -291,6 +291,22 @@ def test_recipes_are_those_of_the_settings_as_they_are_now(monkeypatch: pytest.M
 
 
 def test_the_published_best_is_only_beaten_by_every_seed() -> None:
-    assert "each of them more" in failing.published_best([0.91, 0.92])
+    assert "each of them more" in published.against([0.91, 0.92])
     for ours in ([], [0.90, 0.92]):
-        assert "not every seed of `default` has as much" in failing.published_best(ours)
+        assert "not every seed of `default` has as much" in published.against(ours)
+
+
+def test_a_published_conclusion_is_judged_by_its_interval() -> None:
+    gains = {"a": (0.01, 0.005, 0.015), "b": (0.01, -0.005, 0.025), "c": None}
+    words, table = published.others(
+        [published.Conclusion(name, "by", lambda gain=gain: gain) for name, gain in gains.items()]
+    )
+    assert "1 of these 2 holds so" in words
+    assert [row[3] for row in table.rows] == ["holds", "can't be told: +2.50 points at most"]
+    assert published.others([published.Conclusion("c", "by", lambda: None)]) == []
+
+
+def test_the_runs_of_two_sides_are_paired_by_seed() -> None:
+    found = published.momentum_over_sgd(), published.claimed("batch_size", 16)()
+    assert all(gain and gain[1] < gain[0] < gain[2] for gain in found)
+    assert published.claimed("batch_size", 17)() is None, "never run"

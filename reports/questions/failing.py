@@ -7,11 +7,9 @@ from functools import partial
 from statistics import mean
 from typing import TYPE_CHECKING, Any
 
-from reports import quality
-from reports.failures import CASES, RESULTS, SEEDS, Case, average, of
+from reports.failures import CASES, RESULTS, SEEDS, Case, accuracy, average, of
 from reports.intervals import wilson
 from reports.page import Block, Figure, Table
-from reports.quality import known, named, spread
 from reports.questions.q05_best import FAILED, best
 from reports.runs import recorded
 from reports.style import Theme, between, canvas, dress, percent
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 Settings = Mapping[str, Any]
-PUBLISHED_BEST = 0.9021  # validation accuracy of the published report's best network
 PLAIN = ("sgd", "momentum", "nag")  # whose step is as long as the gradient
 
 #: Kinds of configurations, each without those before it.
@@ -90,13 +87,7 @@ def inside(rows: Sequence[Row]) -> list[Block]:
         ),
         table(rows),
         *reasons(rows),
-        *twice(rows),
     ]
-
-
-def accuracy(rows: Sequence[Row], settings: Settings) -> float:
-    """Return the mean accuracy of the last epoch over the seeds."""
-    return mean(row["values"][-1] for row in of(rows, settings))
 
 
 def helper(rows: Sequence[Row], case: Case) -> int:
@@ -176,38 +167,6 @@ def reasons(rows: Sequence[Row]) -> list[Block]:
   and tanh ({percent(accuracy(rows, random.arms[3]), 1)}) do.
 """,
     ]
-
-
-def twice(rows: Sequence[Row]) -> list[Block]:
-    """Say what becomes of momentum when the learning rate is applied twice."""
-    case = CASES[4]
-    wrong, right, tuned = (percent(accuracy(rows, arm), 1) for arm in case.arms)
-    return [
-        "### What of the published conclusions holds",
-        "The published report of this assignment argues from runs whose momentum multiplies by the learning rate "
-        "twice, once when the gradient enters the velocity and once when the velocity is applied. That is momentum "
-        f"with the rate's square, so at 0.001 it learns at 0.000001: {wrong} of the validation images after five "
-        f"epochs, where the right rule has {right}, and {tuned} at a rate of 0.1. Whatever such runs say of momentum, "
-        "or of its place among the optimizers, is an artefact. What holds in correct runs, and how much of it, is in "
-        "the table of tests above; in particular an order of optimizers at the space's two learning rates is an "
-        "order of how well these rates happen to fit.",
-        published_best(known(named(quality.recorded(), "default"), "validation")),
-    ]
-
-
-def published_best(ours: Sequence[float]) -> str:
-    """Hold the published report's best network against the validation accuracies of the default's seeds."""
-    words = (
-        f"neither that width nor that activation is what it takes: `default`, two layers of 1024 units with ReLU, has "
-        f"{spread(ours)} over {len(ours)} seeds, each of them more"
-        if ours and min(ours) > PUBLISHED_BEST
-        else "not every seed of `default` has as much"
-    )
-    return (
-        f"Its best network, layers of 2048 and 1024 units with tanh under NAdam, has {percent(PUBLISHED_BEST)} of its "
-        f"validation images after 50 minutes; {words}. The configuration that it recommends for 95 % was not tried "
-        "there; how far such recommendations really get is measured below."
-    )
 
 
 def draw(rows: Sequence[Row], theme: Theme) -> Drawing:

@@ -13,11 +13,11 @@ from reports.claims import RESULTS as TESTED
 from reports.importances import Correlation, Effect, Space, correlations, effects, predictive, space_of
 from reports.intervals import Interval, difference, sure
 from reports.page import Block, Figure, Section, Table
-from reports.questions import approaching, failing
+from reports.questions import approaching, failing, published
 from reports.questions.q05_best import best
 from reports.runs import recorded as runs_of
 from reports.strategies import recorded, sweep_of
-from reports.style import Theme, canvas, dress, legend, listed, percent, points, spread
+from reports.style import Theme, canvas, dress, in_words, legend, listed, percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -49,7 +49,8 @@ GOOD: Space = {
 def section() -> Section:
     """Return the section, from the trials and the experiments."""
     trials = [row for row in recorded() if "values" in row]
-    blocks = [*looked_at(trials), *measured(trials), *tested(trials), *failing.blocks(trials), *approaching.blocks()]
+    parts = (looked_at(trials), measured(trials), tested(trials), failing.blocks(trials))
+    blocks = [block for part in (*parts, published.blocks(), approaching.blocks()) for block in part]
     return Section("6", "What matters, and why", blocks)
 
 
@@ -273,10 +274,6 @@ def row_of(one: Finding, seen: Interval | None) -> tuple[str, ...]:
         " and ".join(f"{rate:g}" for rate in one.rates),
         judged(one.gain, seen),
     )
-
-
-def in_words(found: Interval) -> str:
-    return f"{points(found[0])} ({spread(found[1], found[2])})"
 
 
 def judged(gain: Interval, seen: Interval | None) -> str:

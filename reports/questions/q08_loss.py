@@ -35,7 +35,7 @@ from reports.loss import (
 )
 from reports.page import Block, Figure, Section, Table
 from reports.runs import Row, recorded
-from reports.style import Theme, canvas, dress, legend, listed, percent, points, spread
+from reports.style import Theme, canvas, dress, in_words, legend, listed, percent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
@@ -155,11 +155,6 @@ def advice(
         if own:
             return f"{names[sign]}: it is {listed(own)}."
     return "either will do: nothing of this differs surely."
-
-
-def in_words(found: Interval) -> str:
-    """Write a difference in points, with its interval where more than one pair gives one."""
-    return f"{points(found[0])}{f' ({spread(found[1], found[2])})' if np.isfinite(found[1]) else ''}"
 
 
 def accuracies(cells: Cells) -> list[Block]:
