@@ -3,40 +3,49 @@
 It draws the table of README.md, reports/quality.md and the figure from the recorded results. ``--run`` trains the
 presets whose results are missing, by the command that everybody runs, and goes on with what was interrupted;
 ``--ablate`` trains a small copy of a recipe without each of its ingredients; ``--take`` records runs made elsewhere.
-
-Each line of results/quality.jsonl is one look at the test images: of one run at its end, or of one ensemble.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import statistics
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from fnn.cli import guarded
-from fnn.config import FIELDS, OUTSIDE, Config, configure
+from fnn.config import Config, configure
 from fnn.errors import UserError
 from fnn.figures import save
-from fnn.files import append_line, read_lines, write_atomically
+from fnn.files import read_lines, write_atomically
 from fnn.recipes import ENSEMBLES, PRESETS
-from fnn.rundir import read_config
 from reports.intervals import wilson
-from reports.speed import machine
+from reports.recipes import (
+    AGAIN,
+    HERE,
+    ROOT,
+    TESTED,
+    Row,
+    command_now,
+    differing,
+    ensemble,
+    known,
+    named,
+    preset_of,
+    record,
+    recorded,
+    revision,
+    row_of,
+    run,
+    sees,
+    spread,
+)
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent
-RESULTS, FIGURE, PAGE = HERE / "results" / "quality.jsonl", HERE / "figures" / "quality.png", HERE / "quality.md"
-AGAIN = HERE / "results" / "retrained.jsonl"  # of reports.retrained: looks at the test images, too
+FIGURE, PAGE = HERE / "figures" / "quality.png", HERE / "quality.md"
 README = ROOT / "README.md"
 MARKS = "<!-- quality: begin, by python -m reports.quality -->\n", "<!-- quality: end -->\n"
-TESTED = 10_000  # images, of both data sets
 SHOWN = 0.1  # below the best accuracy, at most, is what figures show
 SMALL = {"hidden_size": 256, "epochs": 15, "validation_fraction": 0.1}  # what a recipe is taken apart at
 #: What is off of a recipe to find out what it's worth, where it is on.
@@ -56,86 +65,6 @@ OFF: Mapping[str, Any] = {
 }
 #: Recipes whose names stand left of their points, since others lie to the right.
 LEFT = ("default", "features-best", "mnist-best", "mnist-features", "mnist-3")
-Row = Mapping[str, Any]
-
-
-# What the results come to: pure functions of the rows
-
-
-def differing(config: Config) -> dict[str, Any]:
-    """Return the settings in which a configuration differs from the default, but for the seed.
-
-    >>> differing(Config(flip="yes", seed=3, run_dir="x"))
-    {'flip': 'yes'}
-    """
-    return changed(config, Config())
-
-
-def nearest(config: Config) -> str:
-    """Return the name of the preset that a configuration is the least unlike.
-
-    >>> nearest(configure(PRESETS["assignment"], {"epochs": 2}))
-    'assignment'
-    """
-    return min(PRESETS, key=lambda name: len(changed(config, PRESETS[name])))
-
-
-def changed(config: Config, base: Config) -> dict[str, Any]:
-    """Return the settings in which a configuration differs from another, but for the seed."""
-    own, other = config.as_dict(), base.as_dict()
-    return {name: own[name] for name in FIELDS if name not in OUTSIDE | {"seed"} and own[name] != other[name]}
-
-
-def spread(values: Sequence[float]) -> str:
-    """Return the mean of accuracies and their standard deviation, in words.
-
-    >>> spread([0.91, 0.92]), spread([0.9]), spread([])
-    ('91.50 ± 0.71 %', '90.00 %', '-')
-    """
-    if len(values) < 2:
-        return f"{100 * values[0]:.2f} %" if values else "-"
-    return f"{100 * statistics.mean(values):.2f} ± {100 * statistics.stdev(values):.2f} %"
-
-
-def command_of(preset: str, config: Config) -> str:
-    """Return the command that trains a configuration, by the preset as it is now.
-
-    >>> command_of("default", Config(hidden_size=(64, 32), seed=2))
-    'python train.py --preset default --seed 2 --hidden_size 64 32'
-    """
-    words = (
-        f" --{name} {' '.join(map(str, value)) if isinstance(value, list) else value}"
-        for name, value in changed(config, PRESETS[preset]).items()
-    )
-    return f"python train.py --preset {preset} --seed {config.seed}{''.join(words)}"
-
-
-def command_now(row: Row) -> str:
-    """Return the command of a result, which may be of a preset that has changed since."""
-    if row["preset"] not in PRESETS:
-        return row["command"]
-    return command_of(row["preset"], configure(Config(), {**row["settings"], "seed": row["seed"]}))
-
-
-def named(rows: Iterable[Row], name: str) -> list[Row]:
-    """Return the results of a preset as it is now, or of an ensemble of such, a row for each seed."""
-    wanted = differing(PRESETS[name]) if name in PRESETS else members_of(name)
-    return [row for row in rows if row["preset"] == name and row["settings"] == wanted]
-
-
-def preset_of(name: str) -> Config:
-    """Return the configuration of a recipe, of an ensemble that of its first member."""
-    return PRESETS[name if name in PRESETS else next(iter(ENSEMBLES[name]))]
-
-
-def sees(name: str) -> str:
-    """Return what of an image the networks of a recipe see.
-
-    >>> sees("default"), sees("frontier")
-    ('pixels', 'patches and gradients')
-    """
-    members = ENSEMBLES.get(name, {name: 1})
-    return " and ".join(dict.fromkeys(PRESETS[preset].features for preset in members))
 
 
 def worth_drawing(means: Mapping[str, float]) -> list[str]:
@@ -145,16 +74,6 @@ def worth_drawing(means: Mapping[str, float]) -> list[str]:
     ['b', 'c']
     """
     return [name for name, mean in means.items() if mean > max(means.values()) - SHOWN]
-
-
-def members_of(name: str) -> dict[str, Any]:
-    """Return what an ensemble is made of, as its row has it: the settings and the number of each preset."""
-    return {preset: [count, differing(PRESETS[preset])] for preset, count in ENSEMBLES[name].items()}
-
-
-def known(rows: Iterable[Row], key: str) -> list[float]:
-    """Return what is known of some results under a key."""
-    return [row[key] for row in rows if row[key] is not None]
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -335,121 +254,6 @@ def figure_of(rows: Sequence[Row]) -> Any:
     return figure
 
 
-# Making and recording results
-
-
-def recorded() -> list[dict[str, Any]]:
-    return read_lines(RESULTS) if RESULTS.exists() else []
-
-
-def revision() -> str:
-    """Return the commit of the code that is at work, with a + if the code differs from it."""
-
-    def git(*words: str) -> str:
-        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-
-    return (git("rev-parse", "--short", "HEAD") or "unknown") + "+" * bool(git("status", "--porcelain", "fnn"))
-
-
-def row_of(directory: Path, commit: str, preset: str = "") -> dict[str, Any]:
-    """Return what is recorded of the finished run in a directory, whose preset is the nearest, if not said.
-
-    Its seconds are those of the median epoch times their number: a pause of the machine is no training.
-    """
-    config = read_config(directory)
-    path = directory / "summary.json"
-    try:
-        summary = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        raise UserError(f"--take: expected a finished run, found no readable {path}") from None
-    epochs = [report["seconds"] for report in read_lines(directory / "history.jsonl")]
-    preset = preset or nearest(config)
-    return {
-        "preset": preset,
-        "seed": config.seed,
-        "settings": differing(config),
-        "validation": summary["best_val_accuracy"],
-        "test": summary["test_accuracy"],
-        "seconds": round(statistics.median(epochs) * len(epochs), 1),
-        "threads": summary["threads"],
-        "parameters": summary["parameters"],
-        "machine": machine(),
-        "commit": commit,
-        "date": datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y-%m-%d %H:%M"),
-        "command": command_of(preset, config),
-    }
-
-
-def record(row: Row) -> None:
-    """Append a result, unless it is recorded already."""
-    if not any(same_run(row, other) for other in recorded()):
-        append_line(RESULTS, row)
-        print(f"{row['command']}: validation {row['validation'] or '-'}, test {row['test']}", flush=True)
-
-
-def same_run(a: Row, b: Row) -> bool:
-    return all(a[key] == b[key] for key in ("preset", "seed", "settings"))
-
-
-def run(preset: str, seed: int, changes: Mapping[str, Any], directory: Path, threads: str) -> None:
-    """Train a preset with changes as everybody does, or go on with it, and record the result, unless it is there."""
-    config = configure(PRESETS[preset], {**changes, "seed": seed})
-    done = {"preset": preset, "seed": seed, "settings": differing(config)}
-    if any(same_run(done, row) for row in recorded()):
-        return
-    where = directory / "-".join([preset, *(f"{name}-{value}" for name, value in changes.items()), str(seed)])
-    train(preset, seed, changes, where, threads)
-    record(row_of(where, revision(), preset))
-
-
-def train(preset: str, seed: int, changes: Mapping[str, Any], where: Path, threads: str) -> None:
-    """Train a preset with changes in a directory as everybody does, or go on with it; nothing if it is finished."""
-    if not (where / "summary.json").exists():
-        options = ["--resume", str(where)]
-        if not (where / "config.json").exists():
-            options = ["--preset", preset, "--seed", str(seed), "--run_dir", str(where), "--threads", threads]
-            options += ["--wandb_mode", "disabled"]
-            options += [text for name, value in changes.items() for text in (f"--{name}", str(value))]
-        subprocess.run([sys.executable, str(ROOT / "train.py"), *options], check=True)
-
-
-def run_ensemble(name: str, directory: Path) -> None:
-    """Make one model of the members' runs, evaluate it, and record the result."""
-    where = [directory / f"{preset}-{seed}" for preset, count in ENSEMBLES[name].items() for seed in range(count)]
-    models, out = [str(path / "best.npz") for path in where], directory / f"{name}.npz"
-    members = [row_of(path, "") for path in where]
-    fnn = [sys.executable, "-m", "fnn"]
-    subprocess.run([*fnn, "ensemble", str(out), *models], check=True)
-    told = subprocess.run([*fnn, "evaluate", str(out)], check=True, capture_output=True, text=True).stdout
-    print(told.split("\n", 1)[0], flush=True)
-    record(
-        {
-            "preset": name,
-            "seed": None,
-            "settings": members_of(name),
-            "validation": None,
-            "test": accuracy_in(told),
-            "seconds": round(sum(member["seconds"] for member in members), 1),
-            "threads": members[0]["threads"],
-            "parameters": sum(member["parameters"] for member in members),
-            "machine": machine(),
-            "commit": revision(),
-            "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),
-            "command": f"python -m fnn ensemble {out.name} {' '.join(f'{path.name}/best.npz' for path in where)}",
-        }
-    )
-
-
-def accuracy_in(text: str) -> float:
-    """Return the accuracy that ``python -m fnn evaluate`` tells: exact, since it is of 10,000 images.
-
-    >>> accuracy_in("fashion_mnist, test: 10,000 images, loss 0.2500, accuracy 92.31%")
-    0.9231
-    """
-    (percent,) = re.findall(r"accuracy ([\d.]+)%", text)
-    return round(float(percent) / 100, 6)
-
-
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m reports.quality", description=__doc__)
     parser.add_argument("--run", nargs="*", metavar="PRESET", help="train what is missing of these; bare: of all")
@@ -468,7 +272,7 @@ def main(arguments: Sequence[str]) -> int:
         record(row_of(directory, given.commit or revision()))
     for name in wanted:
         if name in ENSEMBLES:
-            run_ensemble(name, given.dir)
+            record(ensemble(name, given.dir))
             continue
         for seed in given.seeds:
             run(name, seed, {}, given.dir, given.threads)

@@ -249,7 +249,7 @@ def test_the_verdict_on_the_losses_says_what_the_rows_say() -> None:
 def result(preset: str, seed: int | None, test: float, settings: Any = None) -> dict[str, Any]:
     """Return a result as reports.quality records it, of a preset as it is now unless other settings are given."""
     from fnn.recipes import PRESETS
-    from reports.quality import differing, members_of
+    from reports.recipes import differing, members_of
 
     own = differing(PRESETS[preset]) if preset in PRESETS else members_of(preset)
     row = {"preset": preset, "seed": seed, "settings": settings or own, "validation": 0.9, "test": test}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import json
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -12,26 +13,9 @@ import pytest
 from fnn.config import Config, configure
 from fnn.errors import UserError
 from fnn.recipes import ENSEMBLES, PRESETS
-from reports import quality
-from reports.quality import (
-    OFF,
-    README,
-    ablation,
-    differing,
-    ingredients,
-    log,
-    members_of,
-    named,
-    nearest,
-    others,
-    points,
-    rewritten,
-    row_of,
-    same_run,
-    section,
-    small,
-    table,
-)
+from reports import quality, recipes
+from reports.quality import OFF, README, ablation, ingredients, log, others, points, rewritten, section, small, table
+from reports.recipes import differing, members_of, named, nearest, row_of, same_run
 from tests.shell import DATA
 
 
@@ -53,8 +37,9 @@ def row(preset: str, seed: int | None, test: float, validation: float | None = N
     }
 
 
-def test_the_examples_of_docstrings_are_true() -> None:
-    result = doctest.testmod(quality)
+@pytest.mark.parametrize("module", [quality, recipes])
+def test_the_examples_of_docstrings_are_true(module: ModuleType) -> None:
+    result = doctest.testmod(module)
     assert result.attempted and not result.failed
 
 
@@ -127,13 +112,13 @@ def test_a_run_is_recorded_with_the_command_that_makes_it_again(tmp_path: Path) 
 
 
 def test_the_page_says_what_was_recorded() -> None:
-    rows, text = quality.recorded(), README.read_text()
+    rows, text = recipes.recorded(), README.read_text()
     assert rewritten(text, section(rows)) == text, "run python -m reports.quality"
     assert quality.PAGE.read_text() == quality.page(rows), "run python -m reports.quality"
 
 
 def test_no_look_at_the_test_images_is_recorded_twice() -> None:
-    rows = quality.recorded()
+    rows = recipes.recorded()
     assert not any(same_run(a, b) for at, a in enumerate(rows) for b in rows[:at])
     assert all(0 < one["test"] < 1 and one["commit"] and one["date"] for one in rows)
 
@@ -143,21 +128,20 @@ def test_what_is_missing_is_run_resumed_or_only_recorded_and_ensembles_are_made(
 ) -> None:
     for name, value in {"FNN_DATA_DIR": str(DATA), "OPENBLAS_NUM_THREADS": "1"}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(quality, "RESULTS", tmp_path / "quality.jsonl")
-    monkeypatch.setattr(quality, "ENSEMBLES", {"pair": {"assignment": 2}})
+    monkeypatch.setattr(recipes, "RESULTS", tmp_path / "quality.jsonl")
+    monkeypatch.setattr(recipes, "ENSEMBLES", {"pair": {"assignment": 2}})
     for seed in (0, 1):
-        quality.run("assignment", seed, {}, tmp_path, "1")
-    first, second = quality.recorded()
+        recipes.run("assignment", seed, {}, tmp_path, "1")
+    first, second = recipes.recorded()
     assert (first["preset"], first["seed"], second["seed"]) == ("assignment", 0, 1)
     (tmp_path / "assignment-1" / "summary.json").unlink()
-    quality.RESULTS.unlink()
+    recipes.RESULTS.unlink()
     for _ in range(2):
-        quality.run("assignment", 1, {}, tmp_path, "1")  # resumed at its end, then known
-        quality.run("assignment", 0, {}, tmp_path, "1")  # there already
-    again = quality.recorded()
+        recipes.run("assignment", 1, {}, tmp_path, "1")  # resumed at its end, then known
+        recipes.run("assignment", 0, {}, tmp_path, "1")  # there already
+    again = recipes.recorded()
     assert [(row["seed"], row["test"]) for row in again] == [(1, second["test"]), (0, first["test"])]
-    quality.run_ensemble("pair", tmp_path)
-    both = quality.recorded()[-1]
+    both = recipes.ensemble("pair", tmp_path)
     assert both["preset"] == "pair" and both["parameters"] == 2 * first["parameters"]
     assert both["settings"] == {"assignment": [2, first["settings"]]}
     assert both["test"] * 200 == pytest.approx(round(both["test"] * 200)) and both["command"].startswith(

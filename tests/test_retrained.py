@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import doctest
+import os
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
-from reports import retrained
+from fnn.files import append_line
+from fnn.recipes import ENSEMBLES
+from reports import recipes, retrained
 from reports.page import Table
-from reports.retrained import blocks, main
+from reports.recipes import named, preset_of
+from reports.retrained import BEST, MEMBERS, WANTED, blocks, main
 from tests.test_quality import row
 
 
@@ -34,3 +40,18 @@ def test_each_command_is_judged_by_the_interval_of_its_own_recipe() -> None:
 def test_other_recipes_are_refused() -> None:
     with pytest.raises(SystemExit):
         main(["--run", "assignment"])
+
+
+def test_all_of_the_best_model_is_wanted_once_more() -> None:
+    rows = [one for one in recipes.recorded() if preset_of(one["preset"]).dataset == "fashion_mnist"]
+    best = max(rows, key=lambda one: one["test"])
+    assert best in named(rows, BEST), "the best figure of all is of the model that is trained once more"
+    assert Counter(name for name, _ in MEMBERS) == ENSEMBLES[BEST] and (BEST, None) in WANTED
+
+
+def test_what_is_known_is_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrained, "AGAIN", tmp_path / "again.jsonl")
+    for one in (row("mnist-1", 0, 0.98), row(BEST, None, 0.94)):
+        append_line(retrained.AGAIN, one)
+        retrained.run(one["preset"], one["seed"], tmp_path, "1")
+    assert len(retrained.recorded()) == 2 and os.listdir(tmp_path) == ["again.jsonl"]

@@ -11,7 +11,8 @@ from fnn.recipes import ENSEMBLES, PRESETS
 from reports.charts import Axis, Chart, Series, chart_figure
 from reports.intervals import wilson
 from reports.page import Block, Table
-from reports.quality import TESTED, named, preset_of, recorded, sees, spread, worth_drawing
+from reports.quality import worth_drawing
+from reports.recipes import TESTED, named, preset_of, recorded, sees, spread
 from reports.searches import summaries
 from reports.strategies import RESEEDED
 from reports.style import between, listed, percent

@@ -8,13 +8,13 @@ from typing import Any
 
 from attrs import frozen
 
-from reports import failures, loss, quality
+from reports import failures, loss, recipes
 from reports.claims import RESULTS as TESTED
 from reports.claims import Claim, finding
 from reports.failures import CASES, accuracy, of
 from reports.intervals import Interval, paired, sure
 from reports.page import Block, Table
-from reports.quality import known, named
+from reports.recipes import known, named, spread
 from reports.runs import recorded
 from reports.style import in_words, percent, points
 
@@ -56,14 +56,14 @@ def twice(rows: Sequence[Row]) -> list[Block]:
 
 def best() -> str:
     """Hold the published report's best network against what was run here."""
-    return against(known(named(quality.recorded(), "default"), "validation"))
+    return against(known(named(recipes.recorded(), "default"), "validation"))
 
 
 def against(ours: Sequence[float]) -> str:
     """Hold the published report's best network against the validation accuracies of the default's seeds."""
     words = (
         f"neither that width nor that activation is what it takes: `default`, two layers of 1024 units with ReLU, has "
-        f"{quality.spread(ours)} over {len(ours)} seeds, each of them more"
+        f"{spread(ours)} over {len(ours)} seeds, each of them more"
         if ours and min(ours) > BEST
         else "not every seed of `default` has as much"
     )

@@ -27,7 +27,7 @@ from reports.best import (
 )
 from reports.charts import Axis, Chart, Series, chart_figure
 from reports.page import Block, Figure, Section, Table
-from reports.quality import known, named, recorded, spread
+from reports.recipes import known, named, recorded, spread
 from reports.style import DPI, Theme, between, box, canvas, dress, listed, mixed, percent, picture, sheet
 
 if TYPE_CHECKING:

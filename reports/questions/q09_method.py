@@ -7,7 +7,7 @@ import json
 from reports import retrained
 from reports.custody import PLACES
 from reports.page import Section, Table
-from reports.quality import recorded
+from reports.recipes import recorded
 from reports.samples import FACTS
 
 

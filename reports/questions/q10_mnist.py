@@ -8,8 +8,8 @@ from typing import Any
 
 from reports.intervals import mean as mean_of
 from reports.page import Block, Section, Table
-from reports.quality import TESTED, recorded, sees, spread
 from reports.questions.approaching import interval, level, recipes
+from reports.recipes import TESTED, recorded, sees, spread
 from reports.style import between, listed, percent
 
 PUBLISHED = (0.9736, 0.9786, 0.9760)  # test accuracies of the published report's three configurations
