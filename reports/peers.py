@@ -102,7 +102,16 @@ def calls(cell: Cell, steps: int) -> Block:
 
 def update(cell: Cell, steps: int) -> Block:
     """Our own optimizer alone, on vectors of the network's size."""
-    spec, optimizer = fnn.Spec(cell.sizes), fnn.OPTIMIZERS[cell.optimizer]()
+    return _updated(cell.sizes, cell, steps)
+
+
+def rules(cell: Cell, steps: int) -> Block:
+    """The same with all widths 1: what calling its rule costs."""
+    return _updated((1,) * len(cell.sizes), cell, steps)
+
+
+def _updated(sizes: tuple[int, ...], cell: Cell, steps: int) -> Block:
+    spec, optimizer = fnn.Spec(sizes), fnn.OPTIMIZERS[cell.optimizer]()
     params = fnn.init_params(spec, 0)
     gradient = np.random.default_rng(0).normal(0, 1e-3, params.theta.size).astype(np.float32)
     theta, memory, at = np.array(params.theta), thaw(optimizer.init(params)), [0]
@@ -242,6 +251,7 @@ IMPLEMENTATIONS: dict[str, Callable[[Cell, int], Block]] = {
     "dots": dots,
     "calls": calls,
     "update": update,
+    "rules": rules,
     "jax_scan": jax_scan,
     "torch": torch,
     "keras": keras,

@@ -1,12 +1,13 @@
 """Where a step's time goes, and so what NumPy can't win: ``python -m reports.profile [--peer jax_scan] [--save]``.
 
 One thread on one core. The step, its matrix products alone and its optimizer's update alone are timed in turns with
-the same step and the same products at widths of 1, where nothing is left but the interpreter and NumPy's calls. So a
-step is *products*, *calls* other than the products' and, the rest, *passes* over arrays: activations, the gather of the
-batch and the update, whose own time, its calls included, stands beside them.
+the same three at widths of 1, where nothing is left but the interpreter and NumPy's calls. So a step is *products*,
+*calls* other than the products' and, the rest, *passes* over arrays: activations, the gather of the batch and the
+*update*, whose passes stand beside them, too.
 
 *bound* is what the products and the calls alone take over the peer's whole step: the ratio that no faster pass over
-memory can go below.
+memory can go below. *least* adds the update's passes, each of them one function of NumPy over blocks that stay in the
+cache: NumPy has none that does two of them at once, so it is what is left where all else is free.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from reports.cells import CELLS, cell_of
 from reports.speed import PEERS, ROUNDS, Child, machine, steps_of_a_block
 
 RESULTS = Path(__file__).parent / "results" / "profile.jsonl"
-PARTS = ("fnn", "floor", "update", "calls", "dots")
+PARTS = ("fnn", "floor", "update", "calls", "dots", "rules")
 
 
 def measure(cell: str, peer: str) -> dict[str, Any]:
@@ -40,13 +41,14 @@ def measure(cell: str, peer: str) -> dict[str, Any]:
 def profile(us: dict[str, float], peer: str) -> dict[str, Any]:
     """Return a step's parts from what was timed.
 
-    >>> found = profile({"fnn": 100, "floor": 50, "update": 30, "calls": 15, "dots": 5, "peer": 80}, "peer")
-    >>> found["passes"], found["bound"]
-    (40, 0.75)
+    >>> us = {"fnn": 100, "floor": 50, "update": 30, "calls": 15, "dots": 5, "rules": 10, "peer": 80}
+    >>> found = profile(us, "peer")
+    >>> found["passes"], found["update"], found["bound"], found["least"]
+    (40, 20, 0.75, 1.0)
     """
-    calls = us["calls"] - us["dots"]
+    calls, update = us["calls"] - us["dots"], us["update"] - us["rules"]
     parts = {"step": us["fnn"], "products": us["floor"], "calls": calls}
-    parts |= {"passes": us["fnn"] - us["floor"] - calls, "update": us["update"]}
+    parts |= {"passes": us["fnn"] - us["floor"] - calls, "update": update}
     found: dict[str, Any] = {name: round(value, 1) for name, value in parts.items()}
     if peer:
         found |= {
@@ -54,6 +56,7 @@ def profile(us: dict[str, float], peer: str) -> dict[str, Any]:
             "peer_us": round(us[peer], 1),
             "ratio": round(us["fnn"] / us[peer], 2),
             "bound": round((us["floor"] + calls) / us[peer], 2),
+            "least": round((us["floor"] + calls + update) / us[peer], 2),
         }
     return found
 
@@ -64,7 +67,11 @@ def show(row: dict[str, Any]) -> str:
         f"{name:>10}{row[name]:>11,.1f}{row[name] / row['step']:>5.0%}"
         for name in ("products", "calls", "passes", "update")
     )
-    ratio = f"   over {row['peer']} {row['ratio']:.2f}, bound {row['bound']:.2f}" if "peer" in row else ""
+    ratio = (
+        f"   over {row['peer']} {row['ratio']:.2f}, bound {row['bound']:.2f}, least {row['least']:.2f}"
+        if "peer" in row
+        else ""
+    )
     return f"{row['cell']:<10}{row['step']:>10,.1f} us{shares}{ratio}"
 
 

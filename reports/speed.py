@@ -24,7 +24,8 @@ from fnn.errors import UserError
 from reports.cells import CELLS, cell_of
 from reports.peers import IMPLEMENTATIONS
 
-PEERS = tuple(name for name in IMPLEMENTATIONS if name not in ("fnn", "floor", "dots", "calls", "update"))
+OWN = ("fnn", "floor", "dots", "calls", "update", "rules")  # what of IMPLEMENTATIONS is no peer's
+PEERS = tuple(name for name in IMPLEMENTATIONS if name not in OWN)
 ROUNDS = 5
 STEPS, LONGEST, SHORTEST = 2000, 10.0, 1.0  # of ours a cell: so many steps, but within so many seconds
 FIGURE, RESULTS = (Path(__file__).parent / name for name in ("figures/speed.png", "results/speed.jsonl"))
