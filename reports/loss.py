@@ -29,8 +29,7 @@ from reports.runs import Row, Settings, config_for, key, missing, parts_for, row
 
 RESULTS = Path(__file__).parent / "results" / "loss.jsonl"
 LOSSES = ("cross_entropy", "mean_squared_error")
-#: Each optimizer by its usual constants, and learning rates a factor of ten (for rules that scale the gradient's size
-#: away, three) apart.
+#: Each optimizer by its usual constants, and the learning rates that it begins with, steps of the ladder apart.
 RATES = {
     "sgd": (0.03, 0.3, 3.0),
     "momentum": (0.003, 0.03, 0.3),
@@ -39,6 +38,8 @@ RATES = {
     "adam": (0.0003, 0.001, 0.003),
     "nadam": (0.0003, 0.001, 0.003),
 }
+LADDER = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0, 10.0, 30.0, 100.0)
+STEP = {"sgd": 2, "momentum": 2, "nag": 2}  # rungs; one for rules that scale the gradient's size away
 DEPTHS = (2, 5)
 SEEDS, FRESH = (1, 2, 3), (4, 5, 6, 7, 8)
 CHOOSING = SEEDS[:2]  # by which the best settings are chosen
@@ -58,27 +59,56 @@ BASE = {
 PIECES = 8  # of an epoch, after each of which the gradient is looked at in the first
 
 
-def arms() -> list[dict[str, Any]]:
-    """Return the settings of all runs, the loss innermost, so that pairs stand together.
+def arms(rows: Sequence[Row] = ()) -> list[dict[str, Any]]:
+    """Return the settings of the pairs' runs, as far as the rows tell, the loss innermost: pairs stand together.
 
     >>> len(arms())
     72
     """
     return [
         {"optimizer": optimizer, "learning_rate": rate, "num_layers": depth, "loss": loss}
-        for depth in DEPTHS
-        for optimizer, rates in RATES.items()
-        for rate, loss in product(rates, LOSSES)
+        for depth, optimizer in product(DEPTHS, RATES)
+        for rate, loss in product(rates_of(rows, optimizer, depth), LOSSES)
     ]
 
 
+def rates_of(rows: Sequence[Row], optimizer: str, depth: int) -> list[float]:
+    """Return an optimizer's learning rates at a depth: those to begin with, and the next as long as an end is the best.
+
+    Both losses are run at all of them, so either loss's best end asks for more.
+    """
+    rates, step = list(RATES[optimizer]), STEP.get(optimizer, 1)
+    for _ in LADDER:
+        curves = [curve(rows, loss, optimizer, depth) for loss in LOSSES]
+        if not all(rate in own for own in curves for rate in rates):
+            break
+        low, high = (
+            any(own[end] > max(own[rate] for rate in rates if rate != end) for own in curves)
+            for end in (rates[0], rates[-1])
+        )
+        first, last = LADDER.index(rates[0]) - step, LADDER.index(rates[-1]) + step
+        below = [LADDER[first]] if low and first >= 0 else []
+        above = [LADDER[last]] if high and last < len(LADDER) else []
+        rates = below + rates + above
+    return rates
+
+
+def curve(rows: Sequence[Row], loss: str, optimizer: str, depth: int) -> dict[float, float]:
+    """Return the mean accuracy over the seeds by the learning rate, of those rates that all seeds have been run at."""
+    found: dict[float, list[float]] = {}
+    for row in rows:
+        cell = tuple(row["settings"][name] for name in ("loss", "optimizer", "num_layers"))
+        if cell == (loss, optimizer, depth) and row["seed"] in SEEDS and row["state"] != "failed":
+            found.setdefault(row["settings"]["learning_rate"], []).append(last(row))
+    return {rate: mean(values) for rate, values in sorted(found.items()) if len(values) == len(SEEDS)}
+
+
 def tasks(rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
-    """Yield the runs of the seeds that choose, then those of each loss's best setting, then the other pairs."""
-    chosen_by = list(seeded(arms(), CHOOSING))
-    yield from chosen_by
-    if not list(missing(rows, chosen_by)):
+    """Yield the runs of the pairs, and once these have ended those of each loss's best setting from fresh seeds."""
+    pairs_wanted = list(seeded(arms(rows), SEEDS))
+    yield from pairs_wanted
+    if not list(missing(rows, pairs_wanted)):
         yield from seeded([best(rows, loss) for loss in LOSSES], FRESH)
-        yield from seeded(arms(), SEEDS)
 
 
 def measure(task: Row) -> dict[str, Any]:
@@ -171,12 +201,12 @@ def tuned(some: Sequence[Pair], optimizer: str, depth: int) -> list[tuple[Row, R
     They are of the seeds for which every learning rate has been run.
     """
     own = [p for p in some if (p.settings["optimizer"], p.settings["num_layers"]) == (optimizer, depth)]
-    seeds = [seed for seed in SEEDS if sum(pair.seed == seed for pair in own) == len(RATES[optimizer])]
-    if not seeds:
+    tried = sorted({pair.settings["learning_rate"] for pair in own})
+    seeds = [seed for seed in SEEDS if sum(pair.seed == seed for pair in own) == len(tried)]
+    if not own or not seeds:
         return []
     rates = {
-        rate: [pair for pair in own if pair.settings["learning_rate"] == rate and pair.seed in seeds]
-        for rate in RATES[optimizer]
+        rate: [pair for pair in own if pair.settings["learning_rate"] == rate and pair.seed in seeds] for rate in tried
     }
     ours = max(rates, key=lambda rate: mean(last(pair.ours) for pair in rates[rate]))
     theirs = max(rates, key=lambda rate: mean(last(pair.theirs) for pair in rates[rate]))

@@ -18,7 +18,7 @@ from fnn.metrics import evaluate
 from fnn.network import loss_and_grad, matrices
 from reports import claims, failures, importances, loss, probes
 from reports.questions import published
-from reports.runs import key, missing, name_of
+from reports.runs import key, missing, name_of, seeded
 from tests.strategies import Case, cases
 
 MODULES = (
@@ -204,6 +204,20 @@ def test_the_losses_are_compared_in_pairs_and_their_best_image_by_image() -> Non
     assert found[0].gain[0] == pytest.approx(0.02) and found[0].probability == pytest.approx(2 / 2**20)
 
 
+@pytest.mark.parametrize(("best", "rates"), [(3e-2, [3e-3, 3e-2, 3e-1]), (3.0, [3e-3, 3e-2, 3e-1, 3.0, 30.0])])
+def test_learning_rates_go_on_until_the_best_is_not_the_last(best: float, rates: list[float]) -> None:
+    def peaked(task: Mapping[str, Any]) -> dict[str, Any]:
+        far = abs(np.log10(task["settings"]["learning_rate"] / best)) * (task["settings"]["loss"] != "cross_entropy")
+        return {**task, "values": [0.8 - far / 100], "state": "finished"}
+
+    rows: list[dict[str, Any]] = []
+    for _ in range(4):
+        wanted = seeded([arm for arm in loss.arms(rows) if arm["optimizer"] == "nag"], loss.SEEDS)
+        rows += map(peaked, missing(rows, list(wanted)))
+    assert loss.rates_of(rows, "nag", 2) == rates
+    assert loss.curve(rows, "cross_entropy", "nag", 2) == {rate: 0.8 for rate in rates}
+
+
 def test_a_lone_run_is_no_pair() -> None:
     rows = [row for row in all_rows() if row["settings"]["loss"] == "cross_entropy"]
     assert loss.pairs(rows) == [] and loss.tuned([], "adam", 2) == []
@@ -242,7 +256,7 @@ def test_the_verdict_on_the_losses_says_what_the_rows_say() -> None:
     assert "cross entropy is better by accuracy: cross entropy less squared error +1.00 (+1.00 to +1.00)" in told
     assert "So: cross entropy: it is more accurate and faster in the first epoch." in told
     told = text_of(q08_loss.verdict(cells, some, loss.duels(rows)))
-    assert "from fresh seeds, it is +2.00 (+2.00 to +2.00)" in told and "and more accurate at its best setting" in told
+    assert "from fresh seeds, it is +2.00 (+2.00 to +2.00)" in told and "and ahead with its best recipe" in told
     assert "ahead in 5 of 5; in 5 of them" in text_of(q08_loss.best_pair(rows))
 
 

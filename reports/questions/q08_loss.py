@@ -66,21 +66,30 @@ def section() -> Section:
 
 def design(rows: Sequence[Row], some: Sequence[Pair]) -> list[Block]:
     """Say what was run."""
-    wanted = len(arms()) * len(SEEDS)
+    wanted = len(arms(rows)) * len(SEEDS)
     ended = sum(row["seed"] in SEEDS and row["state"] != "failed" for row in rows)
-    diverged = sum(row["state"] == "diverged" for row in rows)
     shape = f"{BASE['hidden_size']} units a layer, {BASE['activation']}, {BASE['weight_init']}'s weights"
     return [
-        f"{len(some)} pairs of runs differ by the loss alone: {len(RATES)} optimizers, three learning rates of each, "
+        f"{len(some)} pairs of runs differ by the loss alone: {len(RATES)} optimizers, three learning rates of each "
+        "and the next as long as either loss is the best at the last, "
         f"{listed([str(depth) for depth in DEPTHS])} hidden layers, {len(SEEDS)} seeds; {shape}, batch "
         f"{BASE['batch_size']}, {BASE['epochs']} epochs, the optimizers' usual constants. A pair shares the split, "
         "the initial weights and the order of the images. "
-        f"{f'{ended} of {wanted} runs have ended. ' * (ended < wanted)}{diverged or 'None'} diverged. Squared error "
+        f"{f'{ended} of {wanted} runs have ended. ' * (ended < wanted)}{lost(rows)} Squared error "
         "is the mean over the ten classes of the softmax outputs' squared errors, so that its gradient is small: at "
         f"the start, when all classes are equally likely, {1 / ratio_at_start():.0f} times as small as cross "
         "entropy's. Of this a factor of five is the mean's convention, which a learning rate makes good; the rest is "
         "the slope of the softmax.",
     ]
+
+
+def lost(rows: Sequence[Row]) -> str:
+    """Say how many runs diverged, and by which loss; they count as a guess among ten classes."""
+    by = {loss: sum(r["state"] == "diverged" and r["settings"]["loss"] == loss for r in rows) for loss in LOSSES}
+    if not any(by.values()):
+        return "None diverged."
+    parts = listed([f"{count} by {loss.replace('_', ' ')}" for loss, count in by.items() if count])
+    return f"{sum(by.values())} diverged and count as a guess, 10 %: {parts}."
 
 
 def ratio_at_start(classes: int = 10) -> float:
@@ -106,7 +115,9 @@ def verdict(cells: Cells, some: Sequence[Pair], fresh: Sequence[Duel]) -> list[B
     fixed = paired([last(pair.ours) for pair in some], [last(pair.theirs) for pair in some])
     calibration, likelihood = compared(runs, "ece"), compared(runs, "cross_entropy")
     top = mean_of([duel.gain[0] for duel in fresh]) if fresh else None
-    peak = f"Between the best settings of either, from fresh seeds, it is {in_words(top)}. " if top else ""
+    peak = f"Between the best recipe found of either, from fresh seeds, it is {in_words(top)}. " if top else ""
+    seeds = sorted({a["seed"] for a, _ in runs})
+    by_seed = mean_of([mean(last(a) - last(b) for a, b in runs if a["seed"] == seed) for seed in seeds])
     winner = "cross entropy" if accuracy[0] > 0 else "squared error"
     told = f"{winner} is better" if sure(accuracy) else "neither can be called better"
     scaled = {kind: [p for (name, _), own in cells.items() if (name in SCALED) == kind for p in own] for kind in (0, 1)}
@@ -118,7 +129,8 @@ def verdict(cells: Cells, some: Sequence[Pair], fresh: Sequence[Duel]) -> list[B
     return [
         f"**The verdict**: at the learning rate that is the best for it, {told} by accuracy: cross entropy less "
         f"squared error {in_words(accuracy)} points after {BASE['epochs']} epochs, over {len(runs)} pairs "
-        f"({'; '.join(parts)}). After the first epoch it is {in_words(speed)}. At equal learning rates it is "
+        f"taken as independent ({'; '.join(parts)}), and {in_words(by_seed)} over the {len(seeds)} seeds' means. "
+        f"After the first epoch it is {in_words(speed)}. At equal learning rates it is "
         f"{in_words(fixed)}, which says how well the rates fit either loss, not which is better. {peak}The expected "
         f"calibration error differs by {in_words(calibration)} points and the cross entropy of the validation images "
         f"by {likelihood[0]:+.3f} ({likelihood[1]:+.3f} to {likelihood[2]:+.3f}). So: "
@@ -142,8 +154,8 @@ def advice(
         (accuracy, 1, "more accurate"),
         (speed, 1, "faster in the first epoch"),
         (calibration, -1, "better calibrated"),
-        (likelihood, -1, "better by the likelihood of the labels"),
-        *([] if top is None else [(top, 1, "more accurate at its best setting")]),
+        (likelihood, -1, "better by the likelihood of the labels, which is what it maximises"),
+        *([] if top is None else [(top, 1, "ahead with its best recipe")]),
     )
     reasons = {
         sign: [words for each, better, words in found if sure(each) and each[0] * better * sign > 0] for sign in (1, -1)
@@ -234,7 +246,7 @@ def draw_rates(some: Sequence[Pair], theme: Theme) -> Drawing:
                     if (pair.settings["optimizer"], pair.settings["num_layers"], pair.settings["learning_rate"])
                     == (name, depth, rate)
                 ]
-                for rate in RATES[name]
+                for rate in sorted({p.settings["learning_rate"] for p in some if p.settings["optimizer"] == name})
             }
             known = {rate: mean(values) for rate, values in means.items() if values}
             axes.plot(
