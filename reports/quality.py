@@ -63,6 +63,8 @@ OFF: Mapping[str, Any] = {
     "schedule": "constant",
     "features": "pixels",
 }
+#: The views that are left where a network has never seen the others in training.
+FEWER = {"flip": {"flip": "none", "both": "shifts"}, "shift": {"shifts": "none", "both": "flip"}}
 #: Recipes whose names stand left of their points, since others lie to the right.
 LEFT = ("default", "features-best", "mnist-best", "mnist-features", "mnist-3")
 
@@ -95,7 +97,7 @@ def table(rows: Sequence[Row]) -> str:
 
 def without(rows: Iterable[Row], preset: str) -> dict[str, list[Row]]:
     """Return the results of the small copy of a preset, whole ("") and without each of its ingredients."""
-    configs = {"": small(preset)} | {name: configure(small(preset), {name: OFF[name]}) for name in ingredients(preset)}
+    configs = {"": small(preset)} | {name: configure(small(preset), off(preset, name)) for name in ingredients(preset)}
     rows = list(rows)
     return {
         name: [row for row in rows if row["settings"] == differing(config) and row["preset"] == preset]
@@ -105,6 +107,16 @@ def without(rows: Iterable[Row], preset: str) -> dict[str, list[Row]]:
 
 def small(preset: str) -> Config:
     return configure(PRESETS[preset], SMALL)
+
+
+def off(preset: str, name: str) -> dict[str, Any]:
+    """Return the changes that switch an ingredient of a preset off.
+
+    >>> off("features-quick", "flip")
+    {'flip': 'no', 'views': 'none'}
+    """
+    views = FEWER.get(name, {}).get(PRESETS[preset].views)
+    return {name: OFF[name]} | ({"views": views} if views else {})
 
 
 def ingredients(preset: str) -> list[str]:
@@ -278,7 +290,7 @@ def main(arguments: Sequence[str]) -> int:
             run(name, seed, {}, given.dir, given.threads)
     for preset in given.ablate:
         for seed in given.seeds:
-            for changes in ({}, *({name: OFF[name]} for name in ingredients(preset))):
+            for changes in ({}, *(off(preset, name) for name in ingredients(preset))):
                 run(preset, seed, SMALL | changes, given.dir, given.threads)
     rows = recorded()
     save(figure_of(rows), FIGURE)

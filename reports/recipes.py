@@ -27,6 +27,8 @@ ROOT = HERE.parent
 RESULTS = HERE / "results" / "quality.jsonl"
 AGAIN = HERE / "results" / "retrained.jsonl"  # of reports.retrained: looks at the test images, too
 TESTED = 10_000  # images, of both data sets
+#: The seed of the search's trial by which a recipe was chosen: the luckiest of hundreds, and so no fresh one.
+CHOSEN_BY = {"assignment-best": 0}
 Row = Mapping[str, Any]
 
 
@@ -88,10 +90,21 @@ def command_now(row: Row) -> str:
     return command_of(row["preset"], configure(Config(), {**row["settings"], "seed": row["seed"]}))
 
 
+def command_of_all(own: Sequence[Row]) -> str:
+    """Return the command of a recipe's runs, without a seed where there are several.
+
+    >>> command_of_all([{"command": "python train.py --seed 0"}, {"command": "python train.py --seed 1"}])
+    'python train.py'
+    """
+    command = own[-1]["command"]
+    return re.sub(r" --seed \d+", "", command) if len(own) > 1 else command
+
+
 def named(rows: Iterable[Row], name: str) -> list[Row]:
-    """Return the results of a preset as it is now, or of an ensemble of such, a row for each seed."""
+    """Return the results of a preset as it is now, or of an ensemble of such, a row for each fresh seed."""
     wanted = differing(PRESETS[name]) if name in PRESETS else members_of(name)
-    return [row for row in rows if row["preset"] == name and row["settings"] == wanted]
+    own = (row for row in rows if row["preset"] == name and row["settings"] == wanted)
+    return [row for row in own if row["seed"] is None or row["seed"] != CHOSEN_BY.get(name)]
 
 
 def preset_of(name: str) -> Config:

@@ -14,7 +14,7 @@ from fnn.config import Config, configure
 from fnn.errors import UserError
 from fnn.recipes import ENSEMBLES, PRESETS
 from reports import quality, recipes
-from reports.quality import OFF, README, ablation, ingredients, log, others, points, rewritten, section, small, table
+from reports.quality import README, ablation, ingredients, log, off, others, points, rewritten, section, small, table
 from reports.recipes import differing, members_of, named, nearest, row_of, same_run
 from tests.shell import DATA
 
@@ -58,6 +58,7 @@ def test_the_table_has_the_current_recipes_only() -> None:
     assert lines["default"] == "| `default` | 2 | 92.50 ± 0.71 % | 90.50 ± 0.71 % | 89.91 - 91.06 % | 60 |"
     assert lines["pixels-best"].startswith("| `pixels-best` | 1 | - | 92.00 % |")
     assert lines["mnist-1"] == "| `mnist-1` | 0 | - | - | - | - |"
+    assert named([row("assignment-best", 0, 0.9), rows[0]], "assignment-best") == [], "the trial that chose it"
     stale = row("pixels-ensemble", None, 0.5) | {"settings": {"pixels-best": [2, {}]}}
     assert named([*rows, stale], "pixels-ensemble") == [rows[-1]]
     shown = points(rows)["fashion_mnist"]
@@ -86,14 +87,17 @@ def test_what_is_no_recipe_is_told_by_its_command() -> None:
     rows += [row("default", seed, 0.9, 0.9 + seed / 100, epochs=2) for seed in (0, 1)]
     assert others(rows).splitlines()[2:] == ["| `python train.py --preset default --epochs 2` | 2 | 90.50 ± 0.71 % |"]
     before = row("features-quick", 0, 0.93, 0.94) | {"settings": differing(Config(features="gradients"))}
-    assert "--preset features-quick --seed 0 --hidden_size 1024 --epochs" in log([before]), "as it was, by what is now"
+    assert "--preset features-quick --seed 0 --validation_fraction 0.1 --hidden_size 1024 --epochs" in log([before]), (
+        "as it was, by what is now"
+    )
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_what_is_switched_off_was_on_and_leaves_the_rest(name: str) -> None:
     for one in ingredients(name):
-        changed = configure(small(name), {one: OFF[one]})
-        assert changed != small(name) and configure(changed, {one: getattr(small(name), one)}) == small(name)
+        changed = configure(small(name), off(name, one))
+        back = {each: getattr(small(name), each) for each in off(name, one)}
+        assert changed != small(name) and configure(changed, back) == small(name)
 
 
 def test_a_run_is_recorded_with_the_command_that_makes_it_again(tmp_path: Path) -> None:

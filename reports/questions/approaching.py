@@ -12,7 +12,7 @@ from reports.charts import Axis, Chart, Series, chart_figure
 from reports.intervals import wilson
 from reports.page import Block, Table
 from reports.quality import worth_drawing
-from reports.recipes import TESTED, named, preset_of, recorded, sees, spread
+from reports.recipes import TESTED, command_of_all, named, preset_of, recorded, sees, spread
 from reports.searches import summaries
 from reports.strategies import RESEEDED
 from reports.style import between, listed, percent
@@ -63,17 +63,19 @@ def recommendation(found: Mapping[str, Sequence[Row]], tops: Mapping[bool, str])
             own = found[tops[kind]]
             gap = GOAL - level(own)
             ends.append(
-                f"{words}, `{own[-1]['command']}` reaches **{percent(level(own))}** of the test images "
+                f"{words}, `{command_of_all(own)}` reaches **{percent(level(own))}** of the test images "
                 f"({between(*interval(own))}), {'' if gap < 0 else f'{100 * gap:.2f} points short of 95 %, '}after "
                 f"{median(row['seconds'] for row in own):,.0f} seconds of training."
             )
     again = [one["best_mean"] for one in summaries(row for row in read_lines(RESEEDED) if "seed" in row)]
     return (
-        "The sweeps' lesson is that in the assignment's space little is left to gain once a network learns: the best "
-        f"{len(again)} configurations reach {percent(min(again))} to {percent(max(again))} of the validation images "
-        "from fresh seeds, and the differences tested above are as small. What lies beyond is outside the space: a "
-        "wider network, a learning rate that falls to zero, decoupled weight decay, smoothed labels, images changed "
-        f"at random, and what the network sees. {' '.join(ends)}"
+        "The sweeps' lesson is that in the assignment's space little is left to gain once a network learns: "
+        f"{len(again)} of the best configurations reach {percent(min(again))} to {percent(max(again))} of the "
+        "validation images from fresh seeds, and the differences tested above are as small. What lies beyond is "
+        "outside the space: a "
+        "wider network that trains longer at a learning rate that falls to zero, smoothed labels, images changed at "
+        "random, and above all what the network sees; [what each is worth](quality.md). "
+        f"{' '.join(ends)}"
     )
 
 

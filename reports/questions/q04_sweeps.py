@@ -64,11 +64,16 @@ def comparison(searches: Searches, rows: Sequence[Mapping[str, Any]]) -> list[Bl
     """Compare the strategies at equal compute."""
     budget, (header, *cells) = equal_seconds(searches), rows_of(searches)
     distinct = len({key(row["settings"]) for row in rows if "values" in row})
+    trained = sum("values" in row for row in rows)
+    again = f", and {len(rows) - trained} that a strategy asked for again were answered from the record"
+    again *= trained < len(rows)
     pool, repeats = sum(map(len, searches["random"])), len(searches["random"])
     return [
-        f"Is the effort of the learning strategies worth it here? For this {len(rows)} trials of {distinct} different "
-        f"configurations were made: {pool} random ones, which make {repeats} searches of {pool // repeats} each, and "
-        f"{repeats} searches of each learning strategy from seeds of their own. Halving is replayed from the random "
+        f"Is the effort of the learning strategies worth it here? For this {trained} trials of {distinct} different "
+        f"configurations were made{again}: {pool} random ones, which make {repeats} searches of {pool // repeats} "
+        "each, "
+        f"and {repeats} searches of each learning strategy from seeds of their own. Halving is replayed from the "
+        "random "
         "trials, whose whole curves are known. Compute is what settings cost by a fit to all trials, not what a busy "
         "machine took.",
         chart_figure(

@@ -14,7 +14,7 @@ from reports.intervals import Interval, paired, sure
 from reports.page import Block, Section, Table
 from reports.searches import NAMES, summaries
 from reports.strategies import RESEEDED, recorded
-from reports.style import percent, points, spread
+from reports.style import listed, percent, points, spread
 
 Row = Mapping[str, Any]
 FAILED = 0.65  # below which a configuration counts as failed
@@ -111,9 +111,11 @@ def trained_again(trials: Sequence[Row], again: Sequence[Row]) -> list[Block]:
     leader = found[0]
     return [
         "**The maximum over trials is optimistic.** A trial's accuracy is what its settings are worth plus luck with "
-        "the split, the initial weights and the order of the images, and the maximum over hundreds picks the luckiest; "
-        "moreover each counts by its best epoch, on the very images that it is judged by. So the best are trained "
-        f"again from {leader['seeds']} fresh seeds, each with a split of its own.",
+        "the initial weights and the order of the images, and the maximum over hundreds picks the luckiest; moreover "
+        "each counts by its best epoch, on the very images that it is judged by. So some of the best, by now "
+        f"{listed([ordinal(rank) for rank in ranks_of(trials, found)])} of {len(trials)}, are trained again from "
+        f"{leader['seeds']} fresh seeds, each with a split of its own. All trials share one split: where it is easier "
+        "or harder than others, that is in the differences, too.",
         Table(
             ("settings", "in the search", "best epoch, fresh seeds", "last epoch", "fresh less searched, points"),
             cells,
@@ -128,6 +130,22 @@ def trained_again(trials: Sequence[Row], again: Sequence[Row]) -> list[Block]:
         "trials mean nothing. The weights of the last epoch, which are what a user gets who doesn't look, have "
         f"{percent(leader['last_mean'])}: at a constant learning rate the accuracy jumps from epoch to epoch.",
     ]
+
+
+def ranks_of(trials: Sequence[Row], found: Sequence[Row]) -> list[int]:
+    """Return the ranks in the search of what was trained again."""
+    values = [best(row) for row in trials]
+    return sorted(1 + sum(value > one["searched"] for value in values) for one in found)
+
+
+def ordinal(number: int) -> str:
+    """Return a rank in letters and digits.
+
+    >>> [ordinal(number) for number in (1, 2, 3, 4, 11, 22)]
+    ['1st', '2nd', '3rd', '4th', '11th', '22nd']
+    """
+    ending = "th" if 10 < number % 100 < 14 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
 
 
 def optimism(again: Sequence[Row], one: Row) -> Interval:

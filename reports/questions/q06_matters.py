@@ -7,6 +7,7 @@ from functools import partial
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
+from fnn.recipes import PRESETS
 from reports.charts import Axis, Parallel, parallel_figure
 from reports.claims import BASE, CLAIMS, LAST, TUNING, Claim, Finding, finding
 from reports.claims import RESULTS as TESTED
@@ -36,7 +37,6 @@ WORDS = {
     "weight_init": "{} initial weights",
     "hidden_size": "width of {}",
     "epochs": "{} epochs",
-    "beta1": "beta1 of {}",
 }
 #: Where everything learns: what matters among the good.
 GOOD: Space = {
@@ -117,7 +117,7 @@ def measured(trials: Sequence[Row]) -> list[Block]:
     rest = [row for row in trials if row["strategy"] != "random"]
     settings, values = [row["settings"] for row in pool], list(map(best, pool))
     whole = effects(space, settings, values)
-    good = [row for row in trials if all(row["settings"][name] in values for name, values in GOOD.items())]
+    good = [row for row in pool if all(row["settings"][name] in values for name, values in GOOD.items())]
     part = {name: list(GOOD.get(name, own)) for name, own in space.items()}
     among = effects(part, [row["settings"] for row in good], list(map(best, good)))
     agreement = predictive(space, settings, values, [row["settings"] for row in rest], list(map(best, rest)))
@@ -133,12 +133,13 @@ def measured(trials: Sequence[Row]) -> list[Block]:
             "importance",
             explained(whole, among),
             "Two panels of bars by setting, with intervals",
-            partial(draw_effects, (whole, among), (f"{len(pool)} random trials", f"{len(good)} trials that learn")),
+            partial(draw_effects, (whole, among), (f"{len(pool)} random trials", f"{len(good)} of them that learn")),
         ),
-        f"The right panel is of the {len(good)} trials, of any strategy, with {' or '.join(GOOD['optimizer'])}, with "
+        f"The right panel is of the {len(good)} random trials with {' or '.join(GOOD['optimizer'])}, with "
         f"{' or '.join(GOOD['activation'])} and without the weight decay of 0.5, which reach from "
-        f"{percent(min(map(best, good)))} to {percent(max(map(best, good)))}. Correlations, which see neither "
-        "interactions nor anything but a monotonous trend, point the same way:",
+        f"{percent(min(map(best, good)))} to {percent(max(map(best, good)))}. The learning strategies' trials are left "
+        "out: these strategies ask where it was good before, so their trials are no sample of the space. "
+        "Correlations, which see neither interactions nor anything but a monotonous trend, point the same way:",
         correlation_table(found),
     ]
 
@@ -152,8 +153,16 @@ def explained(whole: Sequence[Effect], among: Sequence[Effect]) -> str:
         f"bootstrapped trials. Over the whole space `{first.name}` ({percent(first.total[0], 0)}) and `{second.name}` "
         f"({percent(second.total[0], 0)}) decide whether a network learns at all; `{mixed.name}` acts the most through "
         f"interactions ({percent(mixed.alone[0], 0)} alone). Among networks that learn "
-        f"{listed([f'`{one.name}` ({percent(one.total[0], 0)})' for one in among[:3]])} matter the most."
+        f"{listed([f'`{one.name}` ({percent(one.total[0], 0)})' for one in among[:3]])} come first; "
+        f"{ordered_surely(among)}."
     )
+
+
+def ordered_surely(among: Sequence[Effect]) -> str:
+    """Say whether the first of some effects is surely larger than the next."""
+    first, second = among[:2]
+    overlap = first.total[1] < second.total[2]
+    return "their intervals overlap, so that the order is open" if overlap else "the first surely"
 
 
 def draw_effects(groups: Sequence[Sequence[Effect]], titles: Sequence[str], theme: Theme) -> Drawing:
@@ -210,12 +219,15 @@ def tested(trials: Sequence[Row]) -> list[Block]:
     pool = [row for row in trials if row["strategy"] == "random"]
     apparent = [observed(pool, one.claim) for one in found]
     base = ", ".join(f"{name} {value}" for name, value in BASE.items() if name != "preset")
+    given = PRESETS["assignment"]
+    constants = f"beta1 and beta2 {given.beta1:g}, epsilon {given.epsilon:g}"
     open_ones = len(CLAIMS) - len(found)
     return [
         "### What is true of it",
         "What a sweep shows is an average over everything else, failures included, and at two learning rates that may "
-        f"suit one value and not another. So each observation is tested by an experiment of its own on `{base}`: two "
-        f"arms that differ in one setting, each at the learning rate that is the best for it (by {len(TUNING)} seeds "
+        f"suit one value and not another. So each observation is tested by an experiment of its own on `{base}` and "
+        f"the assignment's constants, {constants}: two arms that differ in one setting, each at the learning rate "
+        f"that is the best for it (by {len(TUNING)} seeds "
         "that aren't used again), the same fresh seeds for both. Compared is the mean validation accuracy of the last "
         f"{LAST} epochs.",
         Figure(
@@ -237,7 +249,9 @@ def tested(trials: Sequence[Row]) -> list[Block]:
 
 
 def observed(pool: Sequence[Row], claim: Claim) -> Interval | None:
-    """Return the difference of the mean accuracies of random trials of a claim's two values."""
+    """Return the difference of the mean accuracies of random trials of a claim's two values, if the space has them."""
+    if claim.words:
+        return None
     arms = [
         [best(row) for row in pool if str(row["settings"].get(claim.setting)) == name]
         for name in (_as_recorded(claim, name) for name in claim.names)
@@ -255,6 +269,8 @@ def question(claim: Claim) -> str:
     >>> question(CLAIMS[0])
     'batch of 16 than of 64'
     """
+    if claim.words:
+        return claim.words
     ours, theirs = claim.names
     words = WORDS[claim.setting]
     ours, theirs = (str(float(name)).removesuffix(".0") if _number(name) else name for name in (ours, theirs))

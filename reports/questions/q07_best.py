@@ -62,7 +62,7 @@ def accuracy(best: Best) -> tuple[Block, ...]:
     kind = "was best" if validated or not best.facts.get("all_images") else "comes of the recipe that was best"
     which = f"that {kind} on the validation images"
     if best.facts["members"] > 1:  # each has a split of its own, so none of the images is new to all of them
-        which = "whose recipe was best on the validation images of one seed"
+        which = "whose members' mean was best on the validation images of one seed, by a member of each recipe,"
     chosen_by = f", and {percent(validated)} of the validation images, by which it was chosen" if validated else ""
     return (
         f"""
@@ -340,7 +340,8 @@ def mistakes(best: Best) -> tuple[Block, ...]:
         ### The most confident mistakes
 
         Of the {len(shown)} mistakes that the model is the surest of, to my eye {told}. Such a
-        judgement of 28 by 28 pixels is no measurement. A witness that knows nothing of the model: among the
+        judgement of 28 by 28 pixels, made with label, prediction and neighbours in view, is no measurement. A witness
+        that knows nothing of the model: among the
         {per} nearest training images by plain distance, more are labelled as the model says than as the test label says
         in {agree} of {len(known)} cases. Of the {per}, so many side with the model on average: {details}.
         """,
