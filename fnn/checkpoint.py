@@ -20,7 +20,7 @@ import re
 import struct
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from math import isfinite, prod
 from pathlib import Path
@@ -60,12 +60,13 @@ class _Content:
     records: Mapping[str, str]
 
 
-def save(path: PathLike, record: Any, metadata: Mapping[str, Any]) -> Path:
+def save(path: PathLike, record: Any, metadata: Mapping[str, Any], displace: bool = True) -> Path:
     """Save a (nested) attrs record or dict of arrays and scalars, with JSON-able metadata such as the whole Config.
 
     The new file is read back and compared with its digests before it takes the name; the one it replaces becomes
-    ``<name>.previous``. At every instant a kill leaves a good checkpoint under one of the two names. A checkpoint has
-    one writer: what a killed one left behind is removed. Raises OSError where the disk is full or fails, with the older
+    ``<name>.previous``, unless ``displace`` is False and the one there is to be kept. At every instant a kill leaves a
+    good checkpoint under one of the two names. A checkpoint has one writer: what a killed one left behind is removed.
+    Raises OSError where the disk is full or fails, with the older
     files as they were; TypeError for a record that holds anything else.
     """
     path = Path(path)
@@ -77,7 +78,8 @@ def save(path: PathLike, record: Any, metadata: Mapping[str, Any]) -> Path:
     def check(new: Path) -> None:
         _prove(new)
         with suppress(OSError):  # no older file, or a file system without hard links: then only one is kept
-            os.link(path, held)
+            if displace:
+                os.link(path, held)
 
     try:
         write_atomically(path, lambda file: _write(file, content.arrays, text), check)
@@ -132,15 +134,20 @@ def load_newest(path: PathLike, skeleton: R) -> R:
 
     Raises CheckpointError where neither will do, or where the newest is whole but not of the skeleton's structure.
     """
+    return newest(Path(path), lambda either: load(either, skeleton))
+
+
+def newest(path: Path, read: Callable[[Path], R]) -> R:
+    """Read a checkpoint by a function, or ``<name>.previous`` with a warning on stderr where the newest is damaged."""
     try:
-        return load(path, skeleton)
+        return read(path)
     except DamagedCheckpointError as error:
         try:
-            record = load(previous(path), skeleton)
-        except CheckpointError:
+            found = read(previous(path))
+        except (CheckpointError, UserError):
             raise error from None
         print(f"warning: {error}; going on from {previous(path)}", file=sys.stderr)
-        return record
+        return found
 
 
 def _children(node: Any) -> Mapping[str, Any] | None:

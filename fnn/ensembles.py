@@ -38,11 +38,15 @@ def combine(path: Path, sources: Sequence[Path]) -> tuple[Model, ...]:
 
 def load_members(path: Path) -> tuple[Model, ...]:
     """Load the members of an ensemble, or the one model of a run; raises CheckpointError or UserError otherwise."""
+    return checkpoint.newest(path, _read_members)
+
+
+def _read_members(path: Path) -> tuple[Model, ...]:
     described_members = checkpoint.read_metadata(path).get(MEMBERS)
     if not isinstance(described_members, list) or not described_members:
         return (load_model(path),)
     members = [blank(metadata, path) for metadata in described_members]
-    records = checkpoint.load_newest(path, {_key(number): record_of(member) for number, member in enumerate(members)})
+    records = checkpoint.load(path, {_key(number): record_of(member) for number, member in enumerate(members)})
     return tuple(with_record(member, records[_key(number)]) for number, member in enumerate(members))
 
 

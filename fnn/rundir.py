@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -125,16 +125,27 @@ def read_reports(directory: Path, upto: int) -> tuple[Report, ...]:
 
 
 def best_model(path: Path, epoch: int) -> Model:
-    """Return the best model, that of ``epoch``; a later one, whose state a kill left unsaved, is taken back."""
+    """Return the best model, that of ``epoch``, and no other.
+
+    A later one, whose state a kill or a full disk left unsaved, is taken back, and so is a damaged one.
+    """
     older = checkpoint.previous(path)
-    if checkpoint.read_metadata(path).get("results", {}).get("epoch") != epoch and older.exists():
-        os.replace(older, path)
-    return load_model(path)
+    for either in (path, older):
+        with suppress(checkpoint.DamagedCheckpointError):
+            if checkpoint.read_metadata(either).get("results", {}).get("epoch") == epoch:
+                model = _read_model(either)
+                if either == older:
+                    os.replace(older, path)
+                return model
+    raise UserError(
+        f"{path}: expected the model of epoch {epoch}, the best of the run that is resumed, found no good one of it "
+        f"there nor in {older.name}; train anew in another directory"
+    )
 
 
-def save_model(path: Path, model: Model, results: Mapping[str, Any]) -> None:
+def save_model(path: Path, model: Model, results: Mapping[str, Any], displace: bool = True) -> None:
     """Save a model so that ``load_model`` needs nothing else."""
-    checkpoint.save(path, record_of(model), plain({**described(model), "results": dict(results)}))
+    checkpoint.save(path, record_of(model), plain({**described(model), "results": dict(results)}), displace)
 
 
 def record_of(model: Model) -> Any:
@@ -158,8 +169,12 @@ def described(model: Model) -> dict[str, Any]:
 
 def load_model(path: Path) -> Model:
     """Load a model that a run saved; raises CheckpointError or UserError for any other file."""
+    return checkpoint.newest(path, _read_model)
+
+
+def _read_model(path: Path) -> Model:
     model = blank(checkpoint.read_metadata(path), path)
-    return with_record(model, checkpoint.load_newest(path, record_of(model)))
+    return with_record(model, checkpoint.load(path, record_of(model)))
 
 
 def blank(metadata: Any, path: Path) -> Model:

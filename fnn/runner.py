@@ -41,6 +41,7 @@ class Kept:
     best: Model | None = None
     lines: int = 0  # of the history
     at: str = ""  # where the last saved state is, in words
+    ahead: bool = False  # of that state: a best model has been saved that belongs to a later one
 
 
 @frozen(eq=False)
@@ -156,14 +157,15 @@ def _keep(now: TrainState | None, best: Model | None, reports: tuple[Report, ...
     """Put on disk what isn't there yet; the state comes last, so that whoever goes on from it finds the rest."""
     kept = out.kept
     if best is not None and best is not kept.best:
-        save_model(out.directory / "best.npz", best, asdict(best_of(reports)))
-        kept.best = best
+        # What the saved state takes for the best must stay, here or as the one before, until a newer state is saved.
+        save_model(out.directory / "best.npz", best, asdict(best_of(reports)), displace=not kept.ahead)
+        kept.best, kept.ahead = best, True
     for report in reports[kept.lines :]:
         append_line(out.directory / "history.jsonl", asdict(report))
         kept.lines += 1
     if now is not None:
         checkpoint.save(out.directory / "last.npz", {"data": out.data, "state": now}, {})
-        kept.at = _place(now)
+        kept.at, kept.ahead = _place(now), False
 
 
 def _place(state: TrainState) -> str:

@@ -136,6 +136,26 @@ def test_the_best_model_of_an_epoch_that_is_to_come_again_is_taken_back(tmp_path
     assert same(best_model(path, 2).params, model(2).params)
 
 
+def test_no_other_model_passes_for_the_best_and_a_damaged_one_gives_way(tmp_path: Path) -> None:
+    path = tmp_path / "best.npz"
+    with pytest.raises(UserError, match="expected the model of epoch 2"):
+        best_model(path, 2)
+    for epoch in (2, 5):
+        save_model(path, model(epoch), asdict(report(epoch)))
+    with pytest.raises(UserError, match=r"expected the model of epoch 3, the best .* train anew"):
+        best_model(path, 3)
+    save_model(path, model(7), asdict(report(7)), displace=False)
+    assert same(best_model(path, 7).params, model(7).params), "beside the one that was to be kept"
+    whole = path.read_bytes()
+    for damaged in (whole[:-2000], whole[:300] + bytes([whole[300] ^ 1]) + whole[301:]):
+        path.write_bytes(damaged)
+        assert same(load_model(path).params, model(2).params), "the one before, with a warning"
+        with pytest.raises(UserError, match="expected the model of epoch 7"):
+            best_model(path, 7)
+    assert same(best_model(path, 2).params, model(2).params)
+    assert same(load_model(path).params, model(2).params), "the damaged one has been replaced"
+
+
 @pytest.mark.parametrize(
     "metadata",
     [

@@ -228,6 +228,30 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
 
 
 @pytest.mark.usefixtures("no_figures")
+def test_a_state_that_the_disk_refuses_finds_its_best_model_again(
+    config: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = evolve(config, epochs=9, learning_rate=3e-4)  # so slow that nearly every epoch is the best so far
+    whole = evolve(config, run_dir=f"{config.run_dir}-whole")
+    save = checkpoint.save
+
+    def refuse(path: Path, record: Any, *rest: Any) -> Path:
+        if path.name == "last.npz" and record["state"].epoch > 2:
+            raise OSError(28, "No space left on device", str(path))
+        return save(path, record, *rest)
+
+    monkeypatch.setattr(checkpoint, "save", refuse)
+    run(config, say=quiet)
+    monkeypatch.undo()
+    assert "last.npz could not be written" in capsys.readouterr().err
+    monkeypatch.setattr(runner, "show_confusion", lambda *_: None)
+    monkeypatch.setattr(runner.figures, "save", lambda *_: None)
+    run(resumed_config(Path(config.run_dir), {}), True, quiet)
+    run(whole, say=quiet)
+    assert same(left(config)[:2], left(whole)[:2]) and left(config)[2] == left(whole)[2]
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_more_epochs_are_those_of_a_constant_schedule(config: Config) -> None:
     short, long = (
         evolve(config, schedule="constant"),
@@ -298,10 +322,10 @@ def test_a_long_epoch_is_saved_within(config: Config, monkeypatch: pytest.Monkey
     saved: list[tuple[int, int]] = []
     real = checkpoint.save
 
-    def save(path: Path, record: dict, metadata: dict) -> Path:
+    def save(path: Path, record: dict, *rest: Any) -> Path:
         if path.name == "last.npz":
             saved.append((record["state"].epoch, record["state"].step))
-        return real(path, record, metadata)
+        return real(path, record, *rest)
 
     monkeypatch.setattr(runner.checkpoint, "save", save)
     run(evolve(config, checkpoint_every=1e-9), say=quiet)
