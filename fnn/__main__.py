@@ -1,4 +1,4 @@
-"""``python -m fnn train|evaluate|predict|data``."""
+"""``python -m fnn COMMAND ...``: see ``fnn.cli``."""
 
 import sys
 

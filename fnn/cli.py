@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -68,12 +69,14 @@ def train(arguments: Sequence[str], prog: str = "train.py") -> int:
     if resume is not None:
         if preset is not None:
             raise UserError(f"--preset: expected none with --resume, found {preset!r}")
+        if "run_dir" in given:
+            raise UserError(f"--run_dir: expected none with --resume, found {given['run_dir']!r}")
         config = resumed_config(Path(resume), given)
     else:
         if preset is not None and preset not in PRESETS:
             raise UserError(f"--preset: expected one of {', '.join(PRESETS)}, found {preset!r}")
         config = configure(PRESETS[preset or "default"], given)
-    run(config, resume is not None)
+    run(config, resume is not None, told)
     return 0
 
 
@@ -82,7 +85,7 @@ def evaluate(arguments: Sequence[str], prog: str = "fnn evaluate") -> int:
     parser = Parser(prog=prog, description="Evaluate a model that a run saved.", allow_abbrev=False)
     parser.add_argument("model", type=Path, metavar="MODEL", help="best.npz of a run, or an ensemble")
     parser.add_argument("--dataset", help="data set (default: the one it was trained on)")
-    parser.add_argument("--data_dir", default="", help="directory of the data set's files")
+    parser.add_argument("--data_dir", help="directory of the data set's files (default: where it was trained from)")
     parser.add_argument("--part", choices=("test", "train"), default="test", help="which images (default: test)")
     parser.add_argument("--figure", type=Path, help="where the confusion figure goes (default: beside the model)")
     given = parser.parse_args(arguments)
@@ -92,7 +95,9 @@ def evaluate(arguments: Sequence[str], prog: str = "fnn evaluate") -> int:
 
     members = load_members(given.model)
     trained = members[0].config
-    wanted = configure(trained, {"dataset": given.dataset or trained.dataset, "data_dir": given.data_dir})
+    name = given.dataset or trained.dataset
+    folder = (trained.data_dir if name == trained.dataset else "") if given.data_dir is None else given.data_dir
+    wanted = configure(trained, {"dataset": name, "data_dir": folder})
     text, figure = inference.assess(members, wanted, given.part)
     print(text)
     path = given.figure or given.model.with_name(f"confusion-{wanted.dataset}-{given.part}.png")
@@ -205,7 +210,7 @@ def sweep(arguments: Sequence[str], prog: str = "fnn sweep") -> int:
 
     if shown is None:
         where = directory or search.SWEEPS / file.stem
-        return search.run(sweepfile.read(file), where, seed, search.Options(**given))
+        return search.run(sweepfile.read(file), where, seed, search.Options(**given), told)
     definition, _ = trials.read_definition(shown)
     found = [trial for _, trial in sorted(trials.read_trials(shown).items())]
     print(
@@ -256,10 +261,24 @@ def guarded(command: Callable[[Sequence[str]], int], arguments: Sequence[str], p
     except MemoryError as error:
         return _say(prog, f"out of memory: {error}; a smaller --hidden_size or --batch_size needs less", 1)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader has gone, e.g. head: no complaint about a closed stdout at the exit
+        _deafen()  # the reader has gone, e.g. head
         return 0
     except OSError as error:
-        return _say(prog, f"{error.filename or 'file'}: {error.strerror}", 1)
+        where = f"{error.filename}: " if error.filename else ""
+        return _say(prog, f"{where}{error.strerror or error}", 1)
+
+
+def told(line: str) -> None:
+    """Print a line of a work that goes on to its end, though its reader may be gone."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        _deafen()
+
+
+def _deafen() -> None:
+    """Let what is still printed go nowhere, so that nothing complains at the exit either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(prog: str, message: object, code: int) -> int:

@@ -54,10 +54,10 @@ def one_of(choices: Iterable[str]) -> Kind:
 LARGEST = 10**9  # of whole numbers: seeds fit it, and no count that could be trained exceeds it
 
 
-def whole(least: int) -> Kind:
+def whole(least: int, most: int = LARGEST) -> Kind:
     def parse(value: Any) -> int:
         number = int(value) if isinstance(value, float) and value.is_integer() else int(str(value))
-        if not least <= number <= LARGEST:
+        if not least <= number <= most:
             raise ValueError
         return number
 
@@ -96,8 +96,8 @@ SHARE = real("a number of at least 0 and below 1", lambda x: 0 <= x < 1)
 ANGLE = real("a number of at least 0 and below 90", lambda x: 0 <= x < 90)
 WIDTHS = Kind("one width, or one for each hidden layer, each a whole number from 1", _widths, several=True, metavar="N")
 THREADS = Kind(
-    "auto or a whole number from 1 to 10^9",
-    lambda value: value if value == "auto" else whole(1).parse(value),
+    "auto or a whole number from 1 to 1024",
+    lambda value: value if value == "auto" else whole(1, 1024).parse(value),
     metavar="N",
 )
 TEXT = Kind("a text", str, metavar="TEXT")
@@ -150,10 +150,10 @@ class Config:
         0.0, "", SHARE, "training", "share of the hidden units dropped in a step, to the nearest 1/256"
     )
     input_dropout: float = option(
-        0.0, "", SHARE, "training", "share of the pixels dropped in a step, to the nearest 1/256"
+        0.0, "", SHARE, "training", "share of the inputs dropped in a step, to the nearest 1/256"
     )
     input_noise: float = option(
-        0.0, "", NOT_NEGATIVE, "training", "standard deviation of the noise added to pixels, which are from 0 to 1"
+        0.0, "", NOT_NEGATIVE, "training", "standard deviation of the noise added to the inputs; pixels are from 0 to 1"
     )
     flip: str = option("no", "", YES_OR_NO, "training", "flip half of the images of a step from left to right")
     shift: int = option(0, "", whole(0), "training", "shift images at random, by up to so many pixels along each axis")

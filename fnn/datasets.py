@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -204,29 +204,6 @@ def load(
             reasons.append(f"  {source.title}: {reason}")
     advice = f"Put {_four_files()} into a directory and pass it as --data_dir, or set FNN_DATA_DIR to it."
     raise DataUnavailable("\n".join([f"{name}: no source has it", *reasons, advice]))
-
-
-@frozen
-class Summary:
-    """What ``fetch_all`` found of one data set: ``train`` and ``test`` are numbers of images."""
-
-    name: str
-    train: int
-    test: int
-    source: str
-    verified: bool
-    cache: Path | None
-
-
-def fetch_all(data_dir: Path | None = None, cache_dir: Path | None = None) -> Iterator[Summary]:
-    """Load each data set, so that the cache holds it, and yield its summary as soon as it is there.
-
-    Raises as ``load`` does.
-    """
-    for name in OFFICIAL:
-        found = load(name, data_dir, cache_dir)
-        counts = len(found.train_labels), len(found.test_labels)
-        yield Summary(name, *counts, found.source, found.verified, found.cache)
 
 
 def read_folder(folder: Path, name: str) -> Arrays | None:

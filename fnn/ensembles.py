@@ -46,6 +46,9 @@ def _read_members(path: Path) -> tuple[Model, ...]:
     if not isinstance(described_members, list) or not described_members:
         return (load_model(path),)
     members = [blank(metadata, path) for metadata in described_members]
+    promised = sum(member.params.theta.nbytes for member in members)
+    if promised > path.stat().st_size:
+        raise UserError(f"{path}: expected the parameters of {len(members)} networks, found fewer")
     records = checkpoint.load(path, {_key(number): record_of(member) for number, member in enumerate(members)})
     return tuple(with_record(member, records[_key(number)]) for number, member in enumerate(members))
 

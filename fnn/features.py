@@ -1,8 +1,8 @@
-"""What a network sees of an image: features computed by fixed, hand-written rules that know no label.
+"""What a network sees of an image: features that are fixed before it is trained, and know no label.
 
-All of them begin with the pixels. ``gradients`` adds histograms of oriented gradients (Dalal & Triggs 2005, "Histograms
-of oriented gradients for human detection"). The gradient of each pixel is split between its two nearest of eight
-directions; what is split is the vector, which takes no angle:
+All of them begin with the pixels. ``gradients`` adds histograms of oriented gradients, by hand-written rules (Dalal &
+Triggs 2005, "Histograms of oriented gradients for human detection"). The gradient of each pixel is split between its
+two nearest of eight directions; what is split is the vector, which takes no angle:
 
     (dx, dy) = (a - b) axis + sqrt(2) b diagonal,    a = max(|dx|, |dy|),  b = min(|dx|, |dy|)
 

@@ -28,7 +28,6 @@ LIMIT = 2**28  # bytes of an array that had to be decompressed: five times the l
 DEFLATE_RATIO = 1032  # no deflate stream expands further (zlib's technical notes)
 BYTE = 8  # the type code of unsigned bytes
 IMAGE_KEYS = ("images", "x", "x_test")
-LABEL_KEYS = ("labels", "y", "y_test")
 
 
 def read_images(path: str | Path) -> Array:
@@ -38,14 +37,6 @@ def read_images(path: str | Path) -> Array:
     truncated, empty, too large, of another dtype.
     """
     return images_only(_read_either(Path(path), IMAGE_KEYS), path)
-
-
-def read_labels(path: str | Path) -> Array:
-    """Return the labels of an IDX, IDX.gz or npz file (under the first of LABEL_KEYS that it has).
-
-    Shape ``(n,)``, uint8, read-only. Raises UserError as ``read_images`` does.
-    """
-    return labels_only(_read_either(Path(path), LABEL_KEYS), path)
 
 
 def read_idx(path: Path) -> Array:

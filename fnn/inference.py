@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fnn.arrays import Array, same
+from fnn.arrays import Array, freeze, same
 from fnn.config import Config
 from fnn.data import Dataset
 from fnn.datasets import load
@@ -92,36 +92,46 @@ def _seen(members: Sequence[Model], images: Array, labels: Array) -> list[Datase
 
 def read_pictures(path: Path, members: Sequence[Model], resize: bool = False, invert: bool = False) -> Array:
     """Return the images ``(n, h, w)`` of an IDX, IDX.gz, npz or image file; UserError if a member can't take them."""
-    if path.suffix.lower() in (".npz", ".gz") or path.name.endswith("ubyte") or path.suffix == ".idx":
-        images = read_images(path)
-    else:
-        images = _read_picture(path, _side(members[0]) if resize else None)
+    several = path.suffix.lower() in (".npz", ".gz") or path.name.endswith("ubyte") or path.suffix == ".idx"
+    images = read_images(path) if several else _read_picture(path, _side(members[0]) if resize else None)
     for member in members:
-        _check_size(images, member, path)
-    return 255 - images if invert else images
+        _check_size(images, member, path, "" if several else "; try --resize")
+    return freeze(255 - images) if invert else images
 
 
 def _read_picture(path: Path, side: int | None) -> Array:
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     if not path.is_file():  # a pipe would be waited for
         raise UserError(f"{path}: expected a file, found {'something else' if path.exists() else 'none'}")
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path) as picture:
-            grey = picture.convert("L")
+            grey = _grey(ImageOps.exif_transpose(picture))
             return np.asarray(grey.resize((side, side)) if side else grey)[None]
     except Exception as error:  # damaged bytes make Pillow raise a dozen kinds
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise UserError(f"{path}: expected an IDX, npz or image file, found something else ({reason})") from None
 
 
+def _grey(picture: Any) -> Any:
+    """Return a picture in 256 greys: of 16 bits a pixel the upper half, and what is transparent before white."""
+    from PIL import Image
+
+    if picture.mode.startswith("I"):
+        return Image.fromarray(np.minimum(np.asarray(picture) // 257, 255).astype(np.uint8))
+    if picture.has_transparency_data:
+        whole = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", whole.size, "white"), whole)
+    return picture.convert("L")
+
+
 def _side(model: Model) -> int:
     return FEATURES[model.config.features].side(model.spec.sizes[0])
 
 
-def _check_size(images: Array, model: Model, where: object) -> None:
+def _check_size(images: Array, model: Model, where: object, advice: str = "") -> None:
     features, shape = FEATURES[model.config.features], images.shape[1:]
     if not features.takes(shape) or features.width(shape) != model.spec.sizes[0]:
         side = _side(model)
         found = " x ".join(map(str, shape))
-        raise UserError(f"{where}: expected images of {side} x {side} pixels, found {found}; try --resize")
+        raise UserError(f"{where}: expected images of {side} x {side} pixels, found {found}{advice}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from math import inf, log, sqrt
+from math import inf, isfinite, log, sqrt
 
 import numpy as np
 from attrs import evolve, frozen
@@ -261,6 +261,8 @@ def with_clipping(limit: float) -> Callable[[Optimizer], Optimizer]:
     def wrap(optimizer: Optimizer) -> Optimizer:
         def begin(signal: Signal, state: State) -> tuple[Signal, State]:
             norm = float(np.linalg.norm(signal.grad))
+            if not isfinite(norm):  # its square overflows from 1.8e19 on in single precision
+                norm = float(np.linalg.norm(signal.grad.astype(float)))
             return optimizer.begin(evolve(signal, scale=limit / norm) if norm > limit else signal, state)
 
         def rule(signal: Signal, block: Block, state: State) -> None:

@@ -15,12 +15,13 @@ import numpy as np
 from attrs import frozen
 
 from fnn import checkpoint
-from fnn.config import OUTSIDE, Config, configure, name_of, spec_of
+from fnn.arrays import freeze
+from fnn.config import FIELDS, OUTSIDE, Config, configure, name_of, spec_of
 from fnn.errors import UserError
 from fnn.experiment import Report
 from fnn.features import FEATURES, Fitted
 from fnn.files import exclusive, plain, read_lines, write_atomically
-from fnn.network import Params, Spec, init_params
+from fnn.network import Params, Spec
 
 RUNS = Path("runs")
 
@@ -98,7 +99,7 @@ def resumed_config(directory: Path, changes: Mapping[str, Any]) -> Config:
     old = read_config(directory)
     new = configure(old, {**changes, "run_dir": str(directory)})
     free = OUTSIDE | {"epochs", "patience"}
-    for name in changes:
+    for name in FIELDS:  # all of them: one that is given may imply another
         if name not in free and getattr(new, name) != getattr(old, name):
             raise UserError(
                 f"--{name}: expected {getattr(old, name)!r} as in the run that is resumed, found {getattr(new, name)!r}"
@@ -190,4 +191,5 @@ def blank(metadata: Any, path: Path) -> Model:
     if spec is None or spec.parameters > size // np.dtype(spec.dtype).itemsize:
         raise UserError(f"{path}: expected the parameters of the network it names, found fewer")
     make = FEATURES[config.features].blank
-    return Model(spec, init_params(spec, 0), config, tuple(map(str, names)), make(features) if make else None)
+    params = Params(spec.sizes, freeze(np.zeros(spec.parameters, spec.dtype)))
+    return Model(spec, params, config, tuple(map(str, names)), make(features) if make else None)

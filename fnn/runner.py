@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ import numpy as np
 from attrs import asdict, define, evolve, frozen
 
 from fnn import checkpoint, figures, memory, threads
-from fnn.arrays import Array, freeze
+from fnn.arrays import Array, freeze, map_arrays
 from fnn.config import Config
 from fnn.data import Dataset, targets
 from fnn.datacache import digest
 from fnn.datasets import Images, load
 from fnn.errors import DivergenceError, Interrupted
 from fnn.experiment import Parts, Report, best_of, dataset_of, observe, out_of_patience, parts_of, plan_for
+from fnn.features import Fitted
 from fnn.files import append_line
 from fnn.inference import show_confusion
 from fnn.metrics import evaluate
@@ -67,7 +69,7 @@ def run(config: Config, resume: bool = False, say: Say = print) -> dict[str, Any
     plan = plan_for(config, parts)
     # Copies: the images may be mapped from a file that is cut short before the run ends.
     images = evolve(images, test_images=_copy(images.test_images), test_labels=_copy(images.test_labels))
-    used = threads.choose(config.threads, plan.spec, config.batch_size)
+    used = threads.choose(config.threads, plan.spec, min(config.batch_size, len(parts.train)))
     config = evolve(config, threads=used)  # kept with the settings: another number would change the last bits
     plan = plan_for(config, parts)
     with ExitStack() as stack:
@@ -79,7 +81,7 @@ def run(config: Config, resume: bool = False, say: Say = print) -> dict[str, Any
         )
         stack.push(lambda kind, _error, _trace: tracker.finish(1 if kind else 0))
         request = stack.enter_context(deferred())
-        out = Outlets(directory, tracker, say, identity(images), Kept())
+        out = Outlets(directory, tracker, say, identity(images, parts.fitted), Kept())
         state, reports, best = _where_it_was(plan, out) if resume else (None, (), None)
         write_json(directory / "config.json", settings)
         if not resume:
@@ -97,9 +99,12 @@ def _copy(array: Array) -> Array:
     return freeze(np.array(array))
 
 
-def identity(images: Images) -> str:
-    """Return in words which training images these are, so that another run can tell whether it has the same."""
-    return f"{len(images.train_labels)} images, {digest(images.train_images)[:16]}, {digest(images.train_labels)[:16]}"
+def identity(images: Images, fitted: Fitted | None = None) -> str:
+    """Return in words which training images and features these are, so that a later run can tell if it has the same."""
+    learned: list[Array] = []
+    map_arrays(lambda array: learned.append(array) or array, fitted)
+    digests = (digest(array)[:16] for array in (images.train_images, images.train_labels, *learned))
+    return ", ".join((f"{len(images.train_labels)} images", *digests))
 
 
 def _where_it_was(plan: Plan, out: Outlets) -> tuple[TrainState | None, tuple[Report, ...], Model | None]:
@@ -173,13 +178,13 @@ def _place(state: TrainState) -> str:
 
 
 def _explained(stream: Iterable[Observation], out: Outlets) -> Iterator[Observation]:
-    """Pass a stream on; if it diverges, add where the last good state is and what to do."""
+    """Pass a stream on; if it diverges, add where the last saved state is and what to do."""
     try:
         yield from stream
     except DivergenceError as error:
         where = f"{out.directory / 'last.npz'} ({out.kept.at})" if out.kept.at else "none, in the first epoch"
-        error.add_note(f"the last good checkpoint: {where}")
-        error.add_note("what usually helps: a learning rate three to ten times smaller, or --clip_norm 1")
+        error.add_note(f"the last saved state: {where}")
+        error.add_note("what usually helps: training anew at a rate three to ten times smaller, or with --clip_norm 1")
         raise
 
 
@@ -208,11 +213,17 @@ def _with_bar(stream: Iterable[Observation], total: int, epochs: int) -> Iterato
             del now
 
 
+def ruined() -> AbstractContextManager[None]:
+    """Return a context without warnings for parameters that may have diverged, since nothing has validated them."""
+    return np.errstate(over="ignore", invalid="ignore")
+
+
 def _histograms(plan: Plan, params: Params, data: Dataset) -> dict[str, np.ndarray]:
     """Return each layer's weights and biases and their gradients on the first images, by name."""
     n = min(len(data), 512)
     wanted = targets(data.labels[:n], data.classes, plan.label_smoothing, plan.spec.dtype).T
-    _, gradient = loss_and_grad(plan.spec, params, data.design[:n][:, :-1], wanted)
+    with ruined():
+        _, gradient = loss_and_grad(plan.spec, params, data.design[:n][:, :-1], wanted)
     vectors = {"parameters": params.theta, "gradients": gradient}
     return {
         f"{kind}/layer_{number}": block
@@ -224,15 +235,19 @@ def _histograms(plan: Plan, params: Params, data: Dataset) -> dict[str, np.ndarr
 def _show_samples(images: Images, out: Outlets) -> None:
     path = out.directory / "samples.png"
     figures.save(figures.samples(images.train_images, images.train_labels, images.class_names), path)
-    first = [int(np.argmax(images.train_labels == k)) for k in range(len(images.class_names))]
-    out.tracker.images("samples", [images.train_images[i] for i in first], images.class_names)
+    found = [(np.flatnonzero(images.train_labels == k), name) for k, name in enumerate(images.class_names)]
+    shown = [(images.train_images[where[0]], name) for where, name in found if len(where)]
+    out.tracker.images("samples", [image for image, _ in shown], [name for _, name in shown])
 
 
 def _conclude(model: Model, images: Images, reports: tuple[Report, ...], out: Outlets, used: int) -> dict[str, Any]:
     """Test the best model, once; leave the summary and the figures; say where everything is."""
     test = dataset_of(model.config, images.test_images, images.test_labels, len(images.class_names), model.fitted)
-    result = evaluate(model.spec, model.params, test, model.config.views)
+    with ruined():
+        result = evaluate(model.spec, model.params, test, model.config.views)
     best, last = best_of(reports), reports[-1]
+    if not isfinite(result.loss):
+        raise DivergenceError(last.step, result.loss, model.config.learning_rate)
     summary = {
         "name": out.directory.name,
         "best_val_accuracy": best.val_accuracy,
@@ -258,7 +273,7 @@ def _conclude(model: Model, images: Images, reports: tuple[Report, ...], out: Ou
     if (out.directory / "confusion.png").exists():
         out.tracker.figure("confusion", out.directory / "confusion.png")
     out.tracker.summary(_known(summary))
-    out.say(f"\n{_table(summary)}")
+    out.say(f"\n{_table(summary)}")  # before the disk may refuse them
     _keep(None, model, reports, out)  # unforgiving: a run whose results are not on disk has failed
     write_json(out.directory / "summary.json", summary)
     out.say(f"\n{out.directory}/")

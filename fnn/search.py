@@ -42,10 +42,11 @@ class Options:
 
 
 def run(sweep: Sweep, directory: Path, seed: int = 0, options: Options | None = None, say: Say = print) -> int:
-    """Run a sweep to its count of trials, going on from its journal; returns 0, or 128 + n if signal n has ended it.
+    """Run a sweep to its count of trials, going on from its journal.
 
     Each trial is run once: finished ones are kept, those that were under way when a process was killed run again with
-    the same settings. Raises UserError for a directory that is another's.
+    the same settings. Returns 0, 1 if no trial has succeeded, or 128 + n if signal n has ended it. Raises UserError for
+    a directory that is another's.
     """
     options = options or Options()
     with ExitStack() as stack:
@@ -68,6 +69,9 @@ def run(sweep: Sweep, directory: Path, seed: int = 0, options: Options | None = 
         search.running.clear()  # their workers are gone
         say(f"stopped by a signal after {search.counts()}; the same command goes on")
         return 128 + request.number
+    if journal.trials and not ranked(sweep, journal.in_order):
+        say("no trial has succeeded")
+        return 1
     return 0
 
 

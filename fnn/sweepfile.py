@@ -136,7 +136,7 @@ def config_of(settings: Mapping[str, Any]) -> Config:
     """
     changes = dict(settings)
     preset = changes.pop("preset", "default")
-    if preset not in PRESETS:
+    if not isinstance(preset, str) or preset not in PRESETS:
         raise UserError(f"preset: expected one of {', '.join(PRESETS)}, found {preset!r}")
     return configure(PRESETS[preset], changes)
 
@@ -144,16 +144,17 @@ def config_of(settings: Mapping[str, Any]) -> Config:
 def images_of(sweep: Sweep) -> tuple[tuple[str, str], ...]:
     """Return the pairs of data set and data_dir that trials of a sweep may ask for."""
 
-    def choices(name: str, default: Iterable[Any]) -> tuple[Any, ...]:
-        spec = sweep.parameters.get(name, {})
-        return tuple(spec.get("values", (spec["value"],) if "value" in spec else default))
-
     names = {
         name
-        for preset in choices("preset", ["default"])
-        for name in choices("dataset", [config_of({"preset": preset}).dataset])
+        for preset in _choices(sweep, "preset", ["default"])
+        for name in _choices(sweep, "dataset", [config_of({"preset": preset}).dataset])
     }
-    return tuple((name, folder) for name in sorted(names) for folder in choices("data_dir", [""]))
+    return tuple((name, folder) for name in sorted(names) for folder in _choices(sweep, "data_dir", [""]))
+
+
+def _choices(sweep: Sweep, name: str, default: Iterable[Any]) -> tuple[Any, ...]:
+    spec = sweep.parameters.get(name, {})
+    return tuple(spec.get("values", (spec["value"],) if "value" in spec else default))
 
 
 def hyper(name: str, spec: Mapping[str, Any]) -> Any:
@@ -229,8 +230,11 @@ def _check_method(content: Mapping[str, Any], parameters: Mapping[str, Mapping[s
 
 def _validated(sweep: Sweep) -> Sweep:
     """Raise UserError for a sweep by what is validated, some of whose trials validate nothing."""
-    spec = sweep.parameters.get("validation_fraction", {"values": ()})
-    shares = [float(value) for value in _samples("validation_fraction", spec)]
+    if spec := sweep.parameters.get("validation_fraction"):
+        shares = [float(value) for value in _samples("validation_fraction", spec)]
+    else:
+        presets = _choices(sweep, "preset", ["default"])
+        shares = [config_of({"preset": preset}).validation_fraction for preset in presets]
     if sweep.metric.startswith("val_") and 0 in shares:
         raise UserError(f"metric: expected one of training without images to validate on, found {sweep.metric}")
     return sweep

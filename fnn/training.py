@@ -121,7 +121,7 @@ def _advance(plan: Plan, data: Dataset, given: list[TrainState], steps: int | No
     change = transform_of(plan.augmentation, spec.sizes[0], plan.seed, data.features)
     tally, step = state.tally if done else Tally(), state.step
 
-    gathered = np.empty((max(WINDOW, size), data.design.shape[1]), spec.dtype)
+    gathered = np.empty((min(max(WINDOW, size), n), data.design.shape[1]), spec.dtype)
 
     # Sigmoid's exp overflows by design, and a diverging run may produce anything until the check after its window.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):

@@ -21,7 +21,6 @@ from fnn.datasets import (
     NotHere,
     Request,
     Source,
-    fetch_all,
     from_cache,
     from_directory,
     from_download,
@@ -295,11 +294,3 @@ def test_package_is_found_in_its_depths(small: None, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(OFFICIAL, "mnist", evolve(OFFICIAL["mnist"], package=("an empty one", partial(str))))
     with pytest.raises(NotHere, match="nothing in"):
         from_package(Request("mnist"))
-
-
-def test_fetch_all_is_lazy_and_counts(small: None, tmp_path: Path) -> None:
-    fill(OFFICIAL["fashion_mnist"].system, "fashion_mnist")
-    summaries = fetch_all()
-    first = next(summaries)
-    assert (first.name, first.train, first.test, first.verified) == ("fashion_mnist", 600, 200, True)
-    assert first.cache == tmp_path / "cache" / "fashion_mnist" and first.source

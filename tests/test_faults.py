@@ -120,7 +120,7 @@ def say(line):
     full = line.startswith(("epoch 2/", "epoch 3/"))
     resource.setrlimit(resource.RLIMIT_FSIZE, (100 if full else -1, -1))
     print(line, flush=True)
-runner.run = lambda config, resume: plain(config, resume, say)
+runner.run = lambda config, resume, told: plain(config, resume, say)
 sys.exit(cli.guarded(cli.train, sys.argv[1:], "train.py"))
 """
 
@@ -148,8 +148,25 @@ def test_a_network_too_large_for_the_memory_is_told_before_it_starts(tmp_path: P
 def test_divergence_ends_with_3_and_says_what_to_do(tmp_path: Path) -> None:
     done = train("-o", "sgd", "-a", "identity", "-lr", "1e30", "-b", "10", "--run_dir", "r", cwd=tmp_path)
     assert done.returncode == 3 and done.stderr.count("\n") == 1, done.stderr
-    for words in ("diverged: the loss is", "at step", "learning rate 1e+30", "last good checkpoint", "what usually"):
+    for words in ("diverged: the loss is", "at step", "learning rate 1e+30", "last saved state", "what usually"):
         assert words in done.stderr
+
+
+def test_a_network_that_the_last_update_ruins_is_not_tested(tmp_path: Path) -> None:
+    """Where nothing is validated only the test tells."""
+    ruin = ("-o", "sgd", "-a", "identity", "-lr", "1e38", "-b", "10000", "--schedule", "constant", "-e", "1")
+    done = train(*ruin, "--validation_fraction", "0", "--run_dir", "r", cwd=tmp_path)
+    assert done.returncode == 3 and "the loss is nan" in done.stderr and "Warning" not in done.stderr, done.stderr
+    assert not (tmp_path / "r" / "summary.json").exists()
+
+
+def test_a_reader_that_goes_away_does_not_end_a_run(tmp_path: Path) -> None:
+    with start("-e", "4", "--run_dir", "r", cwd=tmp_path) as process:
+        assert process.stdout and process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 0 and (tmp_path / "r" / "summary.json").exists()
 
 
 def test_two_runs_do_not_share_a_directory(tmp_path: Path) -> None:

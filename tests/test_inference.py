@@ -6,6 +6,7 @@ import json
 import os
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,12 +90,27 @@ def test_every_kind_of_file_gives_the_same_images(tmp_path: Path) -> None:
 def test_wrong_sizes_are_refused_with_both_and_a_way_out(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", images=np.zeros((2, 28, 27), np.uint8))
     for path, found in (
-        (written(tmp_path / "x.png", png(PICTURE[:, :20].copy())), "28 x 20"),
+        (written(tmp_path / "x.png", png(PICTURE[:, :20].copy())), "28 x 20; try --resize"),
         (written(tmp_path / "x.idx", idx_header((1, 2, 3)) + bytes(6)), "2 x 3"),
         (tmp_path / "x.npz", "28 x 27"),
     ):
-        with pytest.raises(UserError, match=rf"expected images of 28 x 28 pixels, found {found}; try --resize"):
+        with pytest.raises(UserError, match=rf"expected images of 28 x 28 pixels, found {found}$"):
             read_pictures(path, (MODEL,))
+
+
+def test_a_picture_is_read_as_it_is_seen(tmp_path: Path) -> None:
+    def read(picture: Image.Image, **how: Any) -> Any:
+        picture.save(tmp_path / "x.png", **how)
+        return read_pictures(tmp_path / "x.png", (MODEL,))[0]
+
+    deep = np.arange(784, dtype=np.uint16).reshape(28, 28) * 80
+    assert read(Image.fromarray(deep)).tolist() == (deep // 257).tolist(), "16 bits a pixel"
+    drawn = np.zeros((28, 28, 4), np.uint8)
+    drawn[:14, :, 3] = 255  # black above, transparent below
+    assert read(Image.fromarray(drawn)).tolist() == [[0] * 28] * 14 + [[255] * 28] * 14, "before white"
+    exif = Image.Exif()
+    exif[0x0112] = 3  # taken upside down
+    assert read(Image.fromarray(PICTURE), exif=exif).tolist() == PICTURE[::-1, ::-1].tolist()
 
 
 @given(

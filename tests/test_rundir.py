@@ -92,6 +92,8 @@ def test_what_may_change_when_a_run_is_resumed(tmp_path: Path) -> None:
             resumed_config(tmp_path, {name: value})
     with pytest.raises(UserError, match="--epochs: expected at least 4"):
         resumed_config(tmp_path, {"epochs": 3})
+    with pytest.raises(UserError, match="--hidden_size: expected"):
+        resumed_config(tmp_path, {"num_layers": 2})  # which implies that all are as wide as the first
 
 
 @pytest.mark.parametrize(

@@ -274,11 +274,11 @@ def test_other_images_are_refused_when_a_run_is_resumed(config: Config, monkeypa
 
 
 @pytest.mark.usefixtures("no_figures")
-def test_divergence_names_the_last_good_checkpoint_and_what_helps(config: Config) -> None:
+def test_divergence_names_the_last_saved_state_and_what_helps(config: Config) -> None:
     with pytest.raises(DivergenceError) as error:
         run(evolve(config, activation="identity", optimizer="sgd", learning_rate=1e38), say=quiet)
     where, advice = error.value.__notes__
-    assert where == "the last good checkpoint: none, in the first epoch" and "--clip_norm" in advice
+    assert where == "the last saved state: none, in the first epoch" and "--clip_norm" in advice
     run(config2 := evolve(config, run_dir=f"{config.run_dir}2"), say=quiet)
 
     def ruin(*_: object, **__: object) -> Any:
