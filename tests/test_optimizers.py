@@ -385,6 +385,13 @@ def test_clipping_bounds_the_norm_and_keeps_the_direction(rng: np.random.Generat
     np.testing.assert_allclose(step, grad * min(1, limit / np.linalg.norm(grad)), rtol=1e-12)
 
 
+def test_clipping_knows_norms_whose_squares_overflow() -> None:
+    grad = np.full((1, N), 1e20, np.float32)
+    with np.errstate(over="ignore"):
+        step = -trajectory(with_clipping(1.0)(OPTIMIZERS["sgd"]()), np.zeros(N, np.float32), grad, 1.0)[0]
+    np.testing.assert_allclose(step, 1 / np.sqrt(N), rtol=1e-6)
+
+
 def test_a_schedule_multiplies_the_rate_by_its_factor_of_the_step() -> None:
     schedule = warmup_cosine(10)
     found = trajectory(with_schedule(schedule)(OPTIMIZERS["sgd"]()), np.zeros(N), np.ones((10, N)), 0.5)

@@ -22,9 +22,10 @@ from fnn.data import dataset
 from fnn.datasets import load
 from fnn.errors import DivergenceError, Interrupted, UserError
 from fnn.experiment import observe, parts_of, plan_for
+from fnn.features import FEATURES
 from fnn.metrics import evaluate
 from fnn.rundir import load_model, read_config, resumed_config
-from fnn.runner import run
+from fnn.runner import identity, run
 from fnn.threads import limited
 from fnn.training import initial_state, train
 from tests.shell import DATA
@@ -271,6 +272,11 @@ def test_other_images_are_refused_when_a_run_is_resumed(config: Config, monkeypa
     monkeypatch.setattr(runner, "load", lambda *_: load("mnist", DATA))
     with pytest.raises(UserError, match=r"last\.npz: data: expected '600 images, .*, found '600 images, "):
         run(resumed_config(Path(config.run_dir), {"epochs": 9}), True, quiet)
+
+
+def test_a_state_belongs_to_what_its_features_have_learned() -> None:
+    learned = [FEATURES["patches"].learn(IMAGES.train_images[:count]) for count in (20, 30)]
+    assert len({identity(IMAGES), *(identity(IMAGES, one) for one in learned)}) == 3
 
 
 @pytest.mark.usefixtures("no_figures")

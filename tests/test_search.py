@@ -113,6 +113,15 @@ def test_what_fails_or_diverges_is_recorded_and_stops_nothing(tmp_path: Path, sm
     assert retried == {number for number, one in found.items() if one.state == "failed"}
 
 
+def test_a_sweep_without_any_success_says_so(tmp_path: Path, small: None) -> None:
+    content = CONTENT | {
+        "parameters": CONTENT["parameters"] | {"num_layers": {"values": [3]}, "hidden_size": {"values": [[8, 4]]}}
+    }
+    said: list[str] = []
+    assert search.run(parse(content), tmp_path / "s", 0, Options(count=2, workers=1), said.append) == 1
+    assert said[-1] == "no trial has succeeded"
+
+
 def test_the_best_is_retrained_to_the_bit_by_the_command_that_is_shown(tmp_path: Path, small: None) -> None:
     said: list[str] = []
     content = CONTENT | {"parameters": CONTENT["parameters"] | {"hidden_size": {"values": [[16, 8], 8]}}}

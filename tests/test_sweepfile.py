@@ -87,6 +87,8 @@ def test_the_assignments_space_is_whole(name: str) -> None:
         ("parameters.optimizer", {"valeus": ["sgd"]}, "found 'valeus'; did you mean 'values'?"),
         ("parameters.optimizer", {"values": ["sgd", "adm"]}, "parameters.optimizer: --optimizer: expected one of"),
         ("parameters.preset", {"value": "assingment"}, "preset: expected one of default, assignment"),
+        ("parameters.preset", {"values": [["default"]]}, "preset: expected one of default, assignment"),
+        ("parameters.preset", {"value": "mnist-best"}, "training without images to validate on, found val_acc"),
         ("parameters.batch_size", {"parameters": {"a": {"value": 1}}}, "expected no nested parameters"),
         (
             "parameters.learning_rate",
