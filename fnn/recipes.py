@@ -75,7 +75,7 @@ ASSIGNMENT_BEST = evolve(
 PIXELS_BEST = Config(epochs=45, flip="yes", views="flip")
 
 # Three configurations for MNIST, chosen before any of them was tried there, by what Fashion-MNIST has taught.
-#: Adam, a rate that falls to zero, smoothed labels and decoupled decay bring most; digits are easier: half the width.
+#: The default's rule, falling rate, smoothed labels and decay; digits are easier: half the width.
 MNIST_1 = Config(dataset="mnist", epochs=15, hidden_size=(512, 256))
 #: Small shifts and warps leave a digit what it is, as a garment; the test averages over shifts. No flip: a digit's
 #: mirror image is none.

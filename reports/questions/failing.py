@@ -35,7 +35,8 @@ def blocks(trials: Sequence[Row]) -> list[Block]:
     """Return the blocks of the section on failures."""
     pool = [row for row in trials if row["strategy"] == "random"]
     rows = recorded(RESULTS)
-    return ["### Why configurations fail", *counted(pool), *(inside(rows) if complete(rows) else [])]
+    rest = [row for row in trials if row["strategy"] != "random"]
+    return ["### Why configurations fail", *counted(pool), foreseen(rest), *(inside(rows) if complete(rows) else [])]
 
 
 def complete(rows: Sequence[Row]) -> bool:
@@ -68,6 +69,18 @@ def counted(pool: Sequence[Row]) -> list[Block]:
             "Wilson's intervals.",
         ),
     ]
+
+
+def foreseen(rest: Sequence[Row]) -> str:
+    """Say how the kinds, which were made by looking at the random trials, fare with the others."""
+    groups = kinds(rest)
+    failed = {name: sum(best(row) < FAILED for row in own) for name, own in groups.items()}
+    four, others = sum(failed.values()) - failed["all others"], groups["all others"]
+    return (
+        f"The kinds were made by looking at these trials. Of the {len(rest)} trials of the learning strategies "
+        f"{sum(failed.values())} fail, {four} of them of the same four kinds; of the {len(others)} others "
+        f"{failed['all others'] or 'none'} {'does' if failed['all others'] == 1 else 'do'}."
+    )
 
 
 def inside(rows: Sequence[Row]) -> list[Block]:

@@ -111,7 +111,7 @@ def compared(about: Row, rows: Sequence[Row]) -> tuple[Block, ...]:
         {SPEC.initializer} weights, batches of {BATCH}, {EPOCHS} epochs, a constant rate, no regularisation. Every
         optimizer starts from the same weights and sees the same batches. The learning rate of each is the best of
         {len(RATES)} on the validation images, from {RATES[0]:g} to {RATES[-1]:g} (seed 0); then it is trained at this
-        rate from {len(SEEDS)} fresh seeds.
+        rate from {len(SEEDS)} fresh seeds of weights and order; the split stays.
         """,
         Table(
             ("optimizer", "learning rate", "validation accuracy", "standard deviation", "last training loss"), table,

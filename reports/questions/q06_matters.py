@@ -354,7 +354,8 @@ def conclusions(found: Sequence[Finding], apparent: Sequence[Interval | None]) -
         )
     size, half = max(abs(one.gain[0]) for one in found), median((one.gain[2] - one.gain[1]) / 2 for one in found)
     lines.append(
-        f"- none of the settings compared has more than {100 * size:.2f} points once the learning rate fits; an "
-        f"interval reaches {100 * half:.2f} points to either side in the median, so smaller differences stay open"
+        f"- none of the settings compared is estimated at more than {100 * size:.2f} points once the learning rate "
+        f"fits; an interval reaches {100 * half:.2f} points to either side in the median, so smaller differences stay "
+        "open"
     )
     return ["\n".join(lines)]
