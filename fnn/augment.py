@@ -137,7 +137,7 @@ def affine(degrees: Array, scales: Array, slants: Array) -> Array:
     """
     cos, sin = np.cos(np.radians(degrees)) / scales, np.sin(np.radians(degrees)) / scales
     lean = np.tan(np.radians(slants))  # of what is a pixel higher, to the right: undone after the turn is
-    return np.array([[cos, sin], [lean * cos - sin, lean * sin + cos]]).transpose(2, 0, 1)
+    return freeze(np.array([[cos, sin], [lean * cos - sin, lean * sin + cos]])).transpose(2, 0, 1)
 
 
 def mixed(array: Array, other: Array, share: float) -> Array:

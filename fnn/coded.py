@@ -59,7 +59,7 @@ def encode(top: Array, features: Array) -> Array:
     shares = features * (MOST / top).astype(features.dtype)
     out = np.ones((len(features), features.shape[1] + 1), np.uint8)
     np.minimum(np.rint(shares, out=shares), MOST, out=out[:, :-1], casting="unsafe")
-    return out
+    return freeze(out)
 
 
 @frozen(eq=False)

@@ -44,14 +44,18 @@ def softmax(logits: Array) -> Array:
     [[0.5], [0.5]]
     """
     out = _exponentials(logits)
-    return np.divide(out, np.add.reduce(out, axis=CLASSES, keepdims=True), out=out)
+    return freeze(np.divide(out, np.add.reduce(out, axis=CLASSES, keepdims=True), out=out))
+
+
+def _frozen(losses: Array) -> Array:
+    return freeze(np.asarray(losses))
 
 
 def _cross_entropy(logits: Array, targets: Array) -> Array:
     """Return ``-sum_k t_k log p_k``, written with log-sum-exp so that no logarithm of zero is taken."""
     shifted = logits - np.maximum.reduce(logits, axis=CLASSES, keepdims=True)
     log_total = np.log(np.add.reduce(np.exp(shifted), axis=CLASSES, keepdims=True))
-    return np.add.reduce((log_total - shifted) * targets, axis=CLASSES)
+    return _frozen(np.add.reduce((log_total - shifted) * targets, axis=CLASSES))
 
 
 @lru_cache(maxsize=64)
@@ -72,7 +76,7 @@ def _cross_entropy_delta(logits: Array, weighted: Array, share: float, out: Arra
 
 def _mean_squared_error(logits: Array, targets: Array) -> Array:
     """Return ``1/K sum_k (p_k - t_k)^2`` of the softmax outputs ``p``, K the number of classes."""
-    return np.mean(np.square(softmax(logits) - targets), axis=CLASSES)
+    return _frozen(np.mean(np.square(softmax(logits) - targets), axis=CLASSES))
 
 
 def _mean_squared_error_delta(logits: Array, weighted: Array, share: float, out: Array) -> None:

@@ -25,7 +25,7 @@ class Evaluation:
     @property
     def predictions(self) -> Array:
         """The likeliest class of each sample, ``(n,)``."""
-        return np.argmax(self.probabilities, axis=1)
+        return freeze(np.argmax(self.probabilities, axis=1))
 
 
 def evaluate(spec: Spec, params: Params, data: Dataset, views: str = "none") -> Evaluation:
@@ -60,7 +60,7 @@ def mean_of(probabilities: Sequence[Array]) -> Array:
 def _judged(spec: Spec, logits: Array, data: Dataset) -> Evaluation:
     losses = spec.objective.value(logits, targets(data.labels, data.classes, dtype=logits.dtype.name))
     correct = np.argmax(logits, axis=0) == data.labels
-    return Evaluation(float(np.mean(losses, dtype=float)), float(np.mean(correct)), freeze(softmax(logits)).T)
+    return Evaluation(float(np.mean(losses, dtype=float)), float(np.mean(correct)), softmax(logits).T)
 
 
 def _logits_of(probabilities: Array) -> Array:

@@ -172,13 +172,13 @@ def design_matrix(x: Array, dtype: str) -> Array:
     out = np.empty((len(x), x.shape[1] + 1), dtype)
     out[:, :-1] = x
     out[:, -1] = 1
-    return out
+    return freeze(out)
 
 
 def _design_of(spec: Spec, x: Array) -> Array:
     if x.ndim != 2 or x.shape[1] != spec.sizes[0]:
         raise UserError(f"x: expected shape (n, {spec.sizes[0]}), found {x.shape}")
-    return freeze(design_matrix(x, spec.dtype))
+    return design_matrix(x, spec.dtype)
 
 
 @frozen(eq=False)
@@ -269,4 +269,4 @@ def logits_in_batches(spec: Spec, params: Params, design: Array | Coded, batch_s
 
 def predict(spec: Spec, params: Params, x: Array, batch_size: int = 1000) -> Array:
     """Return the probabilities of the classes, shape ``(n, classes)``."""
-    return freeze(softmax(logits_in_batches(spec, params, _design_of(spec, x), batch_size))).T
+    return softmax(logits_in_batches(spec, params, _design_of(spec, x), batch_size)).T

@@ -61,7 +61,7 @@ def seen(x: Array, views: str, of: str = "pixels") -> Iterator[Array]:
     if views == "none":
         return iter((x,))
     if _permuted(views, of):
-        return iter((x, x[:, mirror_of(of, x.shape[1])]))
+        return iter((x, freeze(x[:, mirror_of(of, x.shape[1])])))
     row = FEATURES[of]
     side = row.side(x.shape[1])
     images = x[:, : side**2].reshape(len(x), side, side)
