@@ -67,7 +67,9 @@ def blocks(again: Iterable[Row], reported: Sequence[Row]) -> list[Block]:
                 )
                 for row, own in pairs
             ],
-            "Test accuracy. Sums in another order are rounded otherwise, so the same seed leads to another network.",
+            "Test accuracy. Sums in another order are rounded otherwise, so the same seed leads to another network. Once "
+            f"more `{BEST}` is made of those of its members that the same kernels have trained; the networks of "
+            "`features-best` without a name of kernels are members of the one that is reported.",
         ),
     ]
 
@@ -80,15 +82,15 @@ def kernels() -> str:
 
 
 def run(name: str, seed: int | None, directory: Path, threads: str) -> None:
-    """Run a printed command, or go on with it, and record the result, unless it is there."""
-    if any(row["seed"] == seed for row in named(recorded(), name)):
-        return
-    if seed is None:
-        append_line(AGAIN, ensemble(name, directory))
+    """Run a printed command, or go on with it, and record the result, unless these kernels have made it before."""
+    by = kernels()
+    if any((row["seed"], row.get("kernels")) == (seed, by) for row in named(recorded(), name)):
         return
     where = directory / f"{name}-{seed}"
-    train(name, seed, {}, where, threads)
-    append_line(AGAIN, {**row_of(where, revision(), name), "kernels": kernels()})
+    if seed is not None:
+        train(name, seed, {}, where, threads)
+    row = ensemble(name, directory) if seed is None else row_of(where, revision(), name)
+    append_line(AGAIN, {**row, "kernels": by})
 
 
 def main(arguments: Sequence[str]) -> int:

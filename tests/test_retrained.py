@@ -14,7 +14,7 @@ from fnn.recipes import ENSEMBLES
 from reports import recipes, retrained
 from reports.page import Table
 from reports.recipes import named, preset_of
-from reports.retrained import BEST, MEMBERS, WANTED, blocks, main
+from reports.retrained import BEST, MEMBERS, WANTED, blocks, kernels, main
 from tests.test_quality import row
 
 
@@ -52,6 +52,6 @@ def test_all_of_the_best_model_is_wanted_once_more() -> None:
 def test_what_is_known_is_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retrained, "AGAIN", tmp_path / "again.jsonl")
     for one in (row("mnist-1", 0, 0.98), row(BEST, None, 0.94)):
-        append_line(retrained.AGAIN, one)
+        append_line(retrained.AGAIN, one | {"kernels": kernels()})
         retrained.run(one["preset"], one["seed"], tmp_path, "1")
     assert len(retrained.recorded()) == 2 and os.listdir(tmp_path) == ["again.jsonl"]
