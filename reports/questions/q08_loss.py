@@ -154,7 +154,7 @@ def advice(
         (accuracy, 1, "more accurate"),
         (speed, 1, "faster in the first epoch"),
         (calibration, -1, "better calibrated"),
-        (likelihood, -1, "better by the likelihood of the labels, which is what it maximises"),
+        (likelihood, -1, "better by the likelihood of the labels (its own aim)"),
         *([] if top is None else [(top, 1, "ahead with its best recipe")]),
     )
     reasons = {
@@ -226,7 +226,7 @@ def wanted_rates(cells: Cells) -> str:
         True: "with rmsprop, adam and nadam, which scale the gradient's size away",
     }
     parts = [f"{np.exp(np.mean(np.log(own))):.2g} times as high {words[kind]}" for kind, own in ratios.items() if own]
-    return f"The rate that is the best for squared error is, in the geometric mean, {' and '.join(parts)}."
+    return f"The rate that is the best for squared error is, in the geometric mean and on ladders of factors of ten and three, {' and '.join(parts)}."
 
 
 def draw_rates(some: Sequence[Pair], theme: Theme) -> Drawing:
