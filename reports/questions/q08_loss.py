@@ -226,7 +226,8 @@ def wanted_rates(cells: Cells) -> str:
         True: "with rmsprop, adam and nadam, which scale the gradient's size away",
     }
     parts = [f"{np.exp(np.mean(np.log(own))):.2g} times as high {words[kind]}" for kind, own in ratios.items() if own]
-    return f"The rate that is the best for squared error is, in the geometric mean and on ladders of factors of ten and three, {' and '.join(parts)}."
+    means = "in the geometric mean and on ladders of factors of ten and three"
+    return f"The rate that is the best for squared error is, {means}, {' and '.join(parts)}."
 
 
 def draw_rates(some: Sequence[Pair], theme: Theme) -> Drawing:
