@@ -317,7 +317,10 @@ def test_a_published_conclusion_is_judged_by_its_interval() -> None:
     words, table = published.others(
         [published.Conclusion(name, "by", lambda gain=gain: gain) for name, gain in gains.items()]
     )
-    assert "of their own: 1 supported, none contradicted and 1 undecided." in words
+    assert (
+        "of their own: 1 supported, none contradicted and 1 undecided; what is undecided is at most 2.5 points by"
+        in words
+    )
     assert [row[3] for row in table.rows] == ["supported", "undecided"]
     assert published.others([published.Conclusion("c", "by", lambda: None)]) == []
 

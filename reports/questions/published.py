@@ -81,10 +81,13 @@ def others(conclusions: Sequence[Conclusion]) -> list[Block]:
     if not gains:
         return []
     told = [verdict(gain) for _, gain in gains]
+    most = max((gain[2] for _, gain in gains if not sure(gain)), default=0.0)
+    open_ones = f"; what is undecided is at most {100 * most:.1f} points by its interval" if most else ""
     counts = [f"{told.count(word) or 'none'} {word}" for word in ("supported", "contradicted", "undecided")]
     return [
         f"Other public answers to it, {KEY_FINDINGS} and {REPORT}, state conclusions that the experiments here test "
-        f"with each side at its own best learning rate, on networks of their own: {listed(counts)}. They are right "
+        f"with each side at its own best learning rate, on networks of their own: {listed(counts)}"
+        f"{open_ones}. They are right "
         "that a weight decay of 0.5 leaves no network that has learned, and that gradients vanish on their way through "
         "layers of sigmoids: both are seen above.",
         Table(
