@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import attrs
 
-from fnn.config import FIELDS, configure
+from fnn.config import FIELDS, MODES, configure
 from fnn.errors import DivergenceError, Interrupted, UserError
 from fnn.recipes import PRESETS
 
@@ -188,7 +188,7 @@ def sweep(arguments: Sequence[str], prog: str = "fnn sweep") -> int:
     parser.add_argument("--retry", action="store_true", help="run trials again that have failed without diverging")
     parser.add_argument(
         "--wandb_mode",
-        choices=("auto", "online", "offline", "disabled"),
+        choices=MODES,
         default="disabled",
         help="track each trial (default: no)",
     )

@@ -51,6 +51,7 @@ def one_of(choices: Iterable[str]) -> Kind:
     return Kind(f"one of {', '.join(names)}", parse, metavar=f"{{{','.join(names)}}}")
 
 
+MODES = ("auto", "online", "offline", "disabled")  # of wandb
 LARGEST = 10**9  # of whole numbers: seeds fit it, and no count that could be trained exceeds it
 
 
@@ -204,9 +205,7 @@ class Config:
     )
     wandb_project: str = option("fnn", "-wp", TEXT, "run", "wandb project")
     wandb_entity: str = option("", "-we", TEXT, "run", "wandb entity (default: the account's own)")
-    wandb_mode: str = option(
-        "auto", "", one_of(("auto", "online", "offline", "disabled")), "run", "auto: online with a key, else offline"
-    )
+    wandb_mode: str = option("auto", "", one_of(MODES), "run", "auto: online with a key, else offline")
 
     def __attrs_post_init__(self) -> None:
         if len(self.hidden_size) not in (1, self.num_layers):

@@ -13,11 +13,10 @@ from fnn.config import Config, optimizer_of
 from fnn.datasets import Images
 from fnn.errors import UserError
 from fnn.features import FEATURES
-from fnn.network import Params
+from fnn.network import ROWS, Params
 from fnn.training import WINDOW
 
 MIB = 2**20
-VALIDATION_ROWS = 1000  # the default of network.logits_in_batches
 
 
 def check(config: Config, images: Images) -> None:
@@ -44,7 +43,7 @@ def estimate(config: Config, images: Images) -> int:
     values = (
         parameters(config, images) * vectors
         + max(WINDOW, batch) * (features + 1)
-        + max((5 if config.dropout else 3) * batch, VALIDATION_ROWS) * hidden
+        + max((5 if config.dropout else 3) * batch, ROWS) * hidden
     )
     itemsize = np.dtype(config.dtype).itemsize
     # Codes take a byte each, if they can't be mapped from a file.

@@ -21,6 +21,8 @@ from fnn.errors import UserError
 from fnn.initializers import INITIALIZERS
 from fnn.losses import LOSSES, Loss, softmax
 
+ROWS = 1000  # of a batch, where nothing is learned from it
+
 
 @frozen
 class Spec:
@@ -253,7 +255,7 @@ def loss_and_grad(spec: Spec, params: Params, x: Array, targets: Array) -> tuple
     return float(np.mean(spec.objective.value(logits, wanted))), freeze(gradient)
 
 
-def logits_in_batches(spec: Spec, params: Params, design: Array | Coded, batch_size: int = 1000) -> Array:
+def logits_in_batches(spec: Spec, params: Params, design: Array | Coded, batch_size: int = ROWS) -> Array:
     """Return the logits, shape ``(classes, n)``, of a design matrix ``[x, 1]``, in batches of bounded memory."""
     maps = [m.T for m in matrices(spec.sizes, params.theta)]
     out = np.empty((spec.sizes[-1], len(design)), spec.dtype)
@@ -267,6 +269,6 @@ def logits_in_batches(spec: Spec, params: Params, design: Array | Coded, batch_s
     return freeze(out)
 
 
-def predict(spec: Spec, params: Params, x: Array, batch_size: int = 1000) -> Array:
+def predict(spec: Spec, params: Params, x: Array, batch_size: int = ROWS) -> Array:
     """Return the probabilities of the classes, shape ``(n, classes)``."""
     return softmax(logits_in_batches(spec, params, _design_of(spec, x), batch_size)).T

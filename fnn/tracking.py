@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from fnn.arrays import Array
+from fnn.config import MODES
 from fnn.errors import UserError
 from fnn.files import PathLike, plain
 
-MODES = ("auto", "online", "offline", "disabled")
 INIT_SECONDS, CALL_SECONDS, TEAR_DOWN_SECONDS, UPLOAD_SECONDS = 7.0, 5.0, 2.0, 60.0
 
 # Flushed every second, since wandb's default loses the last 15 of a killed run. No source code, no console output,

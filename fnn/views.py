@@ -15,7 +15,7 @@ from fnn.arrays import Array, freeze, spans
 from fnn.augment import shifted
 from fnn.coded import Coded
 from fnn.features import FEATURES, mirror_of
-from fnn.network import Params, Spec, predict
+from fnn.network import ROWS, Params, Spec, predict
 
 #: A view takes images ``(n, side, side)`` to images of the same shape.
 View = Callable[[Array], Array]
@@ -76,7 +76,7 @@ def seen(x: Array, views: str, of: str = "pixels") -> Iterator[Array]:
 
 
 def predict_views(
-    spec: Spec, params: Params, x: Array | Coded, views: str, batch_size: int = 1000, of: str = "pixels"
+    spec: Spec, params: Params, x: Array | Coded, views: str, batch_size: int = ROWS, of: str = "pixels"
 ) -> Array:
     """Return the probabilities of the classes, shape ``(n, classes)``, averaged over the views of each image.
 
