@@ -182,7 +182,8 @@ def section(rows: Sequence[Row]) -> str:
         f"`python -m reports.quality --run`, {machines}; threads of a run: {threads}. Each recipe is `python train.py "
         "--preset NAME --seed N`, seeds from 0 on: mean ± standard deviation of the best epoch's validation and of the "
         "one look at the test images; Wilson's interval of one network whose test accuracy is that mean; the median of "
-        "the seconds of training, which are the median epoch's times their number. Without a validation figure a "
+        "the seconds of training, which are the median epoch's times their number, most with another run on the "
+        "machine. Without a validation figure a "
         "recipe is trained on all training images, and its last epoch is tested. An ensemble is the mean of its "
         "members' probabilities."
     )
@@ -197,7 +198,8 @@ def page(rows: Sequence[Row]) -> str:
         parts += [
             f"## {preset}, taken apart",
             f"`python -m reports.quality --ablate {preset}`: `--preset {preset} {changes}`, one ingredient off at a "
-            "time, seeds paired. In so short a training of so small a network what slows learning costs more, and what "
+            "time, seeds paired, ± the standard deviation over them. In so short a training of so small a network "
+            "what slows learning costs more, and what "
             "keeps from learning by heart brings less, than in the recipe itself.",
             ablation(rows, preset),
         ]
