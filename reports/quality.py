@@ -66,7 +66,7 @@ OFF: Mapping[str, Any] = {
 #: The views that are left where a network has never seen the others in training.
 FEWER = {"flip": {"flip": "none", "both": "shifts"}, "shift": {"shifts": "none", "both": "flip"}}
 #: Recipes whose names stand left of their points, since others lie to the right.
-LEFT = ("default", "features-quick", "features-best", "mnist-best", "mnist-features", "mnist-3")
+LEFT = ("default", "pixels-best", "features-quick", "features-best", "mnist-best", "mnist-features", "mnist-3")
 
 
 def worth_drawing(means: Mapping[str, float]) -> list[str]:
