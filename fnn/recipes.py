@@ -35,8 +35,8 @@ ASSIGNMENT = Config(
 #: Oriented gradients beside the pixels: what the network sees brings more than what it is.
 GRADIENTS = Config(features="gradients", epochs=15, hidden_size=(512, 256), decoupled_weight_decay=0.1)
 
-#: Mirror images are free. Chosen by validation (reports/quality.md), then trained on all training images, for as long as
-#: a minute and a half on two cores allows.
+#: Mirror images are free. Chosen by validation (reports/quality.md), then trained on all training images, for as long
+#: as a minute and a half on two cores allows.
 FEATURES_QUICK = evolve(GRADIENTS, validation_fraction=0.0, epochs=20, flip="yes", views="flip")
 
 #: More width and time, enough for gradients of shifted and gently warped garments.
