@@ -5,6 +5,7 @@ A trial is an experiment without its edges: no directory, no figures, and the te
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -235,12 +236,22 @@ class DaskPool:
             from distributed import Client
         except ImportError as error:
             raise UserError(f"--dask: expected dask: pip install distributed ({error})") from None
-        try:
-            self._client = Client(self.address, timeout="10s", set_as_default=False)
-        except (OSError, ValueError) as error:
-            raise UserError(f"--dask: expected the address of a scheduler, found {self.address!r} ({error})") from None
+        reason = self._connected(Client)
+        if reason is not None:
+            # What is left of the client ends here: by the collector's choice it might while the next one begins, under
+            # a lock that both want.
+            gc.collect()
+            raise UserError(f"--dask: expected the address of a scheduler, found {self.address!r} ({reason})")
         self._topic = f"fnn-{os.getpid()}-{id(self)}"
         self._client.subscribe_topic(self._topic, self._heard)
+
+    def _connected(self, client: Callable[..., Any]) -> str | None:
+        """Connect, or return why not; the error, which holds the client, is gone with the return."""
+        try:
+            self._client = client(self.address, timeout="10s", set_as_default=False)
+        except (OSError, ValueError) as error:
+            return str(error)
+        return None
 
     def free(self) -> int:
         try:

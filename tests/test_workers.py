@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
@@ -162,6 +163,18 @@ def test_trials_are_tracked_if_asked(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_wrong_address_is_the_users_mistake() -> None:
     with pytest.raises(UserError, match="--dask: expected the address of a scheduler, found 'nowhere:x'"):
         DaskPool("nowhere:x")
+
+
+def test_a_failed_connection_leaves_no_client_for_the_collector() -> None:
+    from distributed import Client
+
+    gc.disable()
+    try:
+        with pytest.raises(UserError):
+            DaskPool("nowhere:x")
+        assert not [one for one in gc.get_objects() if isinstance(one, Client)]
+    finally:
+        gc.enable()
 
 
 def test_a_cluster_of_two_processes_of_which_one_is_killed_in_mid_trial() -> None:
