@@ -66,8 +66,8 @@ def save(path: PathLike, record: Any, metadata: Mapping[str, Any], displace: boo
     The new file is read back and compared with its digests before it takes the name; the one it replaces becomes
     ``<name>.previous``, unless ``displace`` is False and the one there is to be kept. At every instant a kill leaves a
     good checkpoint under one of the two names. A checkpoint has one writer: what a killed one left behind is removed.
-    Raises OSError where the disk is full or fails, with the older
-    files as they were; TypeError for a record that holds anything else.
+    Raises OSError where the disk is full or fails, with the older files as they were; TypeError for a record that holds
+    anything else.
     """
     path = Path(path)
     content = _take_apart(record)
@@ -144,7 +144,7 @@ def newest(path: Path, read: Callable[[Path], R]) -> R:
     except DamagedCheckpointError as error:
         try:
             found = read(previous(path))
-        except (CheckpointError, UserError):
+        except UserError:
             raise error from None
         print(f"warning: {error}; going on from {previous(path)}", file=sys.stderr)
         return found

@@ -62,7 +62,8 @@ def whole(least: int, most: int = LARGEST) -> Kind:
             raise ValueError
         return number
 
-    return Kind(f"a whole number from {least} to 10^9", parse, metavar="N")
+    end = "10^9" if most == LARGEST else most
+    return Kind(f"a whole number from {least} to {end}", parse, metavar="N")
 
 
 def real(words: str, valid: Callable[[float], bool]) -> Kind:
