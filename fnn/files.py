@@ -50,17 +50,25 @@ def write_atomically(
 
 
 def temporary_name(path: Path) -> Path:
-    """Return an unused hidden name beside ``path``, which ``remove_temporaries(path)`` knows."""
+    """Return an unused hidden name beside ``path``, which ``temporaries(path)`` finds."""
     return path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+
+
+def temporaries(path: Path) -> list[Path]:
+    """Return what killed writers of ``path`` left behind."""
+    head, tail = f".{path.name}.", ".tmp"
+    left = []
+    for other in path.parent.iterdir() if path.parent.is_dir() else ():
+        token = other.name[len(head) : -len(tail)]
+        if other.name == f"{head}{token}{tail}" and len(token) == 12 and token.isalnum():
+            left.append(other)
+    return left
 
 
 def remove_temporaries(path: Path) -> None:
     """Remove what killed writers of ``path`` left behind; nobody else may be writing it now."""
-    head, tail = f".{path.name}.", ".tmp"
-    for other in path.parent.iterdir() if path.parent.is_dir() else ():
-        token = other.name[len(head) : -len(tail)]
-        if other.name == f"{head}{token}{tail}" and len(token) == 12 and token.isalnum():
-            other.unlink(missing_ok=True)
+    for left in temporaries(path):
+        left.unlink(missing_ok=True)
 
 
 def sync_directory(directory: Path) -> None:

@@ -20,7 +20,7 @@ from fnn.config import FIELDS, OUTSIDE, Config, configure, name_of, spec_of
 from fnn.errors import UserError
 from fnn.experiment import Report
 from fnn.features import FEATURES, Fitted
-from fnn.files import exclusive, plain, read_lines, write_atomically
+from fnn.files import exclusive, plain, read_lines, temporaries, write_atomically
 from fnn.network import Params, Spec
 
 RUNS = Path("runs")
@@ -131,12 +131,13 @@ def best_model(path: Path, epoch: int) -> Model:
     A later one, whose state a kill or a full disk left unsaved, is taken back, and so is a damaged one.
     """
     older = checkpoint.previous(path)
-    for either in (path, older):
+    # A kill between the two renames of a save leaves the replaced model under its hidden name.
+    for either in (path, older, *temporaries(path)):
         with suppress(checkpoint.DamagedCheckpointError):
             if checkpoint.read_metadata(either).get("results", {}).get("epoch") == epoch:
                 model = _read_model(either)
-                if either == older:
-                    os.replace(older, path)
+                if either != path:
+                    os.replace(either, path)
                 return model
     raise UserError(
         f"{path}: expected the model of epoch {epoch}, the best of the run that is resumed, found no good one of it "

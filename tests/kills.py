@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 from fnn import checkpoint, figures, runner
@@ -47,6 +48,8 @@ def fork(config: Config, resume: bool) -> int:
     try:
         runner.run(resumed_config(Path(config.run_dir), {}) if resume else config, resume, say=lambda _: None)
         os._exit(0)
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(1)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -136,6 +138,29 @@ def test_the_best_model_of_an_epoch_that_is_to_come_again_is_taken_back(tmp_path
     assert same(load_model(path).params, model(2).params)
     save_model(path, model(5), asdict(report(5)))  # the second time: killed here, it is taken back again
     assert same(best_model(path, 2).params, model(2).params)
+
+
+def test_a_kill_at_any_call_of_a_save_leaves_the_model_that_the_state_wants(tmp_path: Path) -> None:
+    path = tmp_path / "best.npz"
+    for number in range(100):
+        for left in tmp_path.iterdir():
+            left.unlink()
+        for epoch in (1, 2):
+            save_model(path, model(epoch), asdict(report(epoch)))
+        if not (child := os.fork()):
+            calls = iter(range(100))
+            watched = ("open", "os.rename", "os.link", "os.remove")
+            sys.addaudithook(lambda event, _: os._exit(9) if event in watched and next(calls) == number else None)  # noqa: B023
+            save_model(path, model(5), asdict(report(5)))
+            os._exit(0)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert same(best_model(path, 2).params, model(2).params), f"killed at call {number}"
+        assert same(load_model(path).params, model(2).params)
+        save_model(path, model(5), asdict(report(5)))
+        assert sorted(os.listdir(tmp_path)) == ["best.npz", "best.npz.previous"]
+        if code == 0:
+            break
+    assert number >= 8
 
 
 def test_no_other_model_passes_for_the_best_and_a_damaged_one_gives_way(tmp_path: Path) -> None:
