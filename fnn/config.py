@@ -22,6 +22,7 @@ from fnn.features import FEATURES
 from fnn.initializers import INITIALIZERS
 from fnn.losses import LOSSES
 from fnn.network import Spec
+from fnn.normalization import KINDS
 from fnn.optimizers import OPTIMIZERS, with_averaging, with_clipping, with_decoupled_decay, with_l2, with_schedule
 from fnn.schedules import SCHEDULES
 from fnn.training import Plan
@@ -142,6 +143,9 @@ class Config:
     )
     activation: str = option("ReLU", "-a", one_of(ACTIVATIONS), "network", "activation function of the hidden layers")
     weight_init: str = option("He", "-w_i", one_of(INITIALIZERS), "network", "distribution of the initial weights")
+    normalization: str = option(
+        "none", "", one_of(KINDS), "network", "of the hidden layers while they learn: over the batch, or none"
+    )
     dtype: str = option("float32", "", one_of(("float32", "float64")), "network", "precision of all arithmetic")
 
     loss: str = option("cross_entropy", "-l", one_of(LOSSES), "training", "loss that is minimised")
@@ -298,6 +302,7 @@ def plan_of(config: Config, features: int, classes: int, n: int) -> Plan:
         1 if config.threads == "auto" else int(config.threads),
         augmentation_of(config, features),
         config.dropout,
+        config.normalization,
     )
 
 
@@ -311,6 +316,7 @@ WORDS: Mapping[str, str] = {
     "shear": "shear",
     "elastic": "elastic",
     "mixup": "mix",
+    "normalization": "norm",
     "dropout": "drop",
     "input_dropout": "indrop",
     "input_noise": "noise",

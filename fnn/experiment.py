@@ -19,7 +19,7 @@ from fnn.featurecache import stored_codes
 from fnn.features import FEATURES, Fitted
 from fnn.metrics import evaluate
 from fnn.schedules import SCHEDULES
-from fnn.training import Plan, TrainState, train
+from fnn.training import Plan, TrainState, answer, train
 
 
 @frozen(eq=False)
@@ -95,7 +95,7 @@ def observe(
 ) -> Iterator[tuple[TrainState, Report | None]]:
     """Train as configured: a lazy stream of states, each with its report if an epoch has ended there.
 
-    What is validated is each state's ``answer``: the running mean of the parameters, where the optimizer keeps one.
+    What is validated is each state's ``answer``, the network that it would be used as.
     It goes on from ``state``, or begins; the state it begins with isn't repeated. There are ``pieces`` states an epoch.
     Like ``train`` it holds no state that it has passed on. Raises DivergenceError as soon as the loss of a training
     step or of the validation is NaN or infinite.
@@ -111,7 +111,9 @@ def observe(
             yield now, None
             del now
             continue
-        epoch, result = now.epoch, evaluate(plan.spec, now.answer, parts.validation) if parts.validation else None
+        epoch, result = now.epoch, None
+        if parts.validation:
+            result = evaluate(plan.spec, answer(plan, parts.train, now), parts.validation)
         if result is not None and not isfinite(result.loss):
             raise DivergenceError(now.step, result.loss, config.learning_rate)
         report = Report(

@@ -43,7 +43,7 @@ def estimate(config: Config, images: Images) -> int:
     values = (
         parameters(config, images) * vectors
         + max(WINDOW, batch) * (features + 1)
-        + max((5 if config.dropout else 3) * batch, ROWS) * hidden
+        + max((3 + 2 * bool(config.dropout) + 2 * (config.normalization != "none")) * batch, ROWS) * hidden
     )
     itemsize = np.dtype(config.dtype).itemsize
     # Codes take a byte each, if they can't be mapped from a file.

@@ -20,6 +20,7 @@ from fnn.coded import Coded
 from fnn.errors import UserError
 from fnn.initializers import INITIALIZERS
 from fnn.losses import LOSSES, Loss, softmax
+from fnn.normalization import Normalized, fold, normalized
 
 ROWS = 1000  # of a batch, where nothing is learned from it
 
@@ -108,6 +109,7 @@ class Activations:
     outputs: tuple[Array, ...]  # the same memory without the row of ones: what a layer writes
     logits: Array  # (classes, n)
     masks: tuple[Array | None, ...]  # of dropout, (width, n); with one a layer's output has memory of its own
+    norms: tuple[Normalized | None, ...]
 
 
 @frozen(eq=False)
@@ -119,12 +121,16 @@ class Cotangents:
     output: Array  # (classes, n)
 
 
-def activations(spec: Spec, n: int, masks: tuple[Array, ...] = ()) -> Activations:
-    """Allocate the activations of a batch of ``n`` samples; ``masks``, if any, multiply the hidden layers' outputs."""
+def activations(spec: Spec, n: int, masks: tuple[Array, ...] = (), norms: tuple[Normalized, ...] = ()) -> Activations:
+    """Allocate the activations of a batch of ``n`` samples.
+
+    ``masks``, if any, multiply the hidden layers' outputs; ``norms``, if any, normalise what they are made of.
+    """
     *hidden, classes = spec.sizes[1:]
     inputs = tuple(np.ones((width + 1, n), spec.dtype) for width in hidden)
     outputs = tuple(map(np.empty_like, masks)) or tuple(a[:-1] for a in inputs)
-    return Activations(inputs, outputs, np.empty((classes, n), spec.dtype), masks or (None,) * len(hidden))
+    none = (None,) * len(hidden)
+    return Activations(inputs, outputs, np.empty((classes, n), spec.dtype), masks or none, norms or none)
 
 
 def cotangents(spec: Spec, n: int) -> Cotangents:
@@ -141,8 +147,10 @@ def propagate(f: Activation, maps: Sequence[Array], design: Array, to: Activatio
     masks of dropout ``m`` the next layer takes ``m * a`` instead.
     """
     a = design
-    for matrix, z, following, mask in zip(maps, to.outputs, to.inputs, to.masks, strict=False):
+    for matrix, z, following, mask, norm in zip(maps, to.outputs, to.inputs, to.masks, to.norms, strict=False):
         np.dot(matrix, a, out=z)
+        if norm is not None:
+            norm.apply(z)
         f.apply(z)
         if mask is not None:
             np.multiply(z, mask, out=following[:-1])
@@ -165,8 +173,13 @@ def backpropagate(
         np.multiply(below, f.slope(at.outputs[k - 1], to.scratch[k - 1]), out=below)
         if (mask := at.masks[k - 1]) is not None:
             np.multiply(below, mask, out=below)
+        if (norm := at.norms[k - 1]) is not None:
+            norm.pull_back(below)
         delta = below
     np.dot(design, delta.T, out=gradients[0])
+    for norm, gradient in zip(at.norms, gradients, strict=False):
+        if norm is not None:
+            gradient[-1] = norm.total[:, 0]  # what the product has found is 0: a bias before the mean has no effect
 
 
 def design_matrix(x: Array, dtype: str) -> Array:
@@ -216,7 +229,7 @@ def backward(spec: Spec, params: Params, trace: Trace, delta: Array) -> Array:
 
 
 def gradient_pass(
-    spec: Spec, theta: Array, gradient: Array, n: int, masks: tuple[Array, ...] = ()
+    spec: Spec, theta: Array, gradient: Array, n: int, masks: tuple[Array, ...] = (), normalization: str = "none"
 ) -> Callable[[Array, Array, Array], None]:
     """Return ``run(design, weighted, logits)``, which overwrites ``gradient`` with that of the mean loss of a batch.
 
@@ -224,8 +237,9 @@ def gradient_pass(
     are written, both (classes, n). Memory and views are made once and serve every batch, whatever ``theta`` has become.
     ``masks`` of dropout, one (width, n) for each hidden layer, may be overwritten between the batches.
     """
-    at, to, f, delta = activations(spec, n, masks), cotangents(spec, n), spec.nonlinearity, spec.objective.delta
     blocks, gradients = matrices(spec.sizes, theta), matrices(spec.sizes, gradient)
+    norms = tuple(normalized(block[-1], n) for block in blocks[:-1]) if normalization == "batch" else ()
+    at, to, f, delta = activations(spec, n, masks, norms), cotangents(spec, n), spec.nonlinearity, spec.objective.delta
     maps, weights = [block.T for block in blocks], [block[:-1] for block in blocks]
 
     def run(design: Array, weighted: Array, logits: Array) -> None:
@@ -253,6 +267,21 @@ def loss_and_grad(spec: Spec, params: Params, x: Array, targets: Array) -> tuple
     with np.errstate(over="ignore"):
         gradient_pass(spec, params.theta, gradient, len(x))(design, wanted / len(x), logits)
     return float(np.mean(spec.objective.value(logits, wanted))), freeze(gradient)
+
+
+def folded(spec: Spec, params: Params, design: Array) -> Params:
+    """Return the plain network that a normalised one is, given the images ``[x, 1]`` that its statistics are of.
+
+    >>> spec = Spec((1, 1, 1), dtype="float64")
+    >>> plain = folded(spec, Params((1, 1, 1), np.ones(4)), np.array([[1.0, 1], [3, 1]]))
+    >>> plain.theta.round(3).tolist()
+    [1.0, -1.0, 1.0, 1.0]
+    """
+    theta = np.array(params.theta)
+    a = design.T
+    for block in matrices(spec.sizes, theta)[:-1]:
+        a = fold(block, spec.nonlinearity.apply, a)
+    return Params(spec.sizes, freeze(theta))
 
 
 def logits_in_batches(spec: Spec, params: Params, design: Array | Coded, batch_size: int = ROWS) -> Array:

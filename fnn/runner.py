@@ -29,7 +29,7 @@ from fnn.network import Params, loss_and_grad, matrices
 from fnn.rundir import Model, best_model, claimed, read_reports, save_model, write_json
 from fnn.signals import Request, deferred
 from fnn.tracking import Tracker, open_run
-from fnn.training import Plan, TrainState, initial_state
+from fnn.training import Plan, TrainState, answer, initial_state
 
 Observation = tuple[TrainState, Report | None]
 PIECES = 10  # of an epoch, between which the progress bar moves and signals are heard
@@ -138,13 +138,12 @@ def _fit(
     for now, report in _with_bar(_explained(stream, out), plan.steps_per_epoch(len(parts.train)), config.epochs):
         if report is not None:
             reports = (*reports, report)
-            best = (
-                Model(plan.spec, now.answer, config, class_names, parts.fitted) if best_of(reports) is report else best
-            )
+            if best_of(reports) is report:
+                best = Model(plan.spec, answer(plan, parts.train, now), config, class_names, parts.fitted)
             out.say(_line(report, config.epochs))
             out.tracker.log(_known(asdict(report), "epoch"), report.epoch)
             if report.epoch.bit_count() == 1 or report.epoch == config.epochs:  # after 1, 2, 4, 8, ... epochs
-                out.tracker.histograms(_histograms(plan, now.params, parts.train))
+                out.tracker.histograms(_histograms(plan, answer(plan, parts.train, now), parts.train))
         if report is not None or request or time.monotonic() - saved >= 60 * config.checkpoint_every:
             _forgiving(_keep, now, best, reports, out)
             saved = time.monotonic()

@@ -14,11 +14,12 @@ from fnn.augment import NOTHING, Augmentation, draw_masks, transform_of
 from fnn.data import Dataset, epoch_order, targets
 from fnn.errors import DivergenceError
 from fnn.helpers import at_once
-from fnn.network import Params, Spec, gradient_pass, init_params
+from fnn.network import Params, Spec, folded, gradient_pass, init_params
 from fnn.optimizers import averaged
 from fnn.updates import BLOCK, Optimizer, Signal, State, bind, in_turn
 
 SHARED_FROM = 1 << 20  # parameters: smaller updates gain less by a second thread than it takes to wake it
+POPULATION = 10_000  # images whose statistics stand for those of all
 WINDOW = 512  # rows gathered at a time: small batches share the cost of the call, and the rows stay in cache
 
 
@@ -35,6 +36,7 @@ class Plan:
     threads: int = 1  # that share a large update; the BLAS has its own
     augmentation: Augmentation = NOTHING
     dropout: float = 0.0  # share of the hidden units dropped in each step
+    normalization: str = "none"  # of the hidden layers while they learn
 
     def steps_per_epoch(self, n: int) -> int:
         """Steps in which ``n`` samples are visited once, a short last batch included."""
@@ -60,16 +62,21 @@ class TrainState:
     epoch: int = 0  # whole epochs so far
     tally: Tally = Tally()
 
-    @property
-    def answer(self) -> Params:
-        """The parameters to predict with: the running mean of those that are trained, where there is one."""
-        return averaged(self.params, self.optimizer_state) if self.step else self.params
-
 
 def initial_state(plan: Plan) -> TrainState:
     """Return the state before the first step, a pure function of the plan."""
     params = init_params(plan.spec, plan.seed)
     return TrainState(params, plan.optimizer.init(params))
+
+
+def answer(plan: Plan, data: Dataset, state: TrainState) -> Params:
+    """Return the parameters to predict with, those of a plain network.
+
+    They are the running mean of those that are trained, where there is one; statistics of the first images of ``data``,
+    the training images, are folded in where the plan normalises.
+    """
+    params = averaged(state.params, state.optimizer_state) if state.step else state.params
+    return params if plan.normalization == "none" else folded(plan.spec, params, data.design[:POPULATION])
 
 
 def train(
@@ -117,7 +124,7 @@ def _advance(plan: Plan, data: Dataset, given: list[TrainState], steps: int | No
     )
     windows = tuple(_windows(plan, n, done, end))
     masks = {b: _masks(plan, b) for _, b, _ in windows}
-    passes = {b: gradient_pass(spec, theta, gradient, b, masks[b]) for _, b, _ in windows}
+    passes = {b: gradient_pass(spec, theta, gradient, b, masks[b], plan.normalization) for _, b, _ in windows}
     change = transform_of(plan.augmentation, spec.sizes[0], plan.seed, data.features)
     tally, step = state.tally if done else Tally(), state.step
 

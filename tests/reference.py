@@ -33,12 +33,19 @@ def layers(sizes: tuple[int, ...], theta: Array) -> list[tuple[Array, Array]]:
     return found
 
 
-def logits(spec: Spec, theta: Array, x: Array, masks: Sequence[Array] = ()) -> Array:
+def normalized(z: Array) -> Array:
+    """Return units (n, width) standardised over a batch, as Ioffe & Szegedy (2015) write it, without a scale."""
+    mean = z.mean(axis=0)
+    return (z - mean) / np.sqrt(((z - mean) ** 2).mean(axis=0) + 1e-5)
+
+
+def logits(spec: Spec, theta: Array, x: Array, masks: Sequence[Array] = (), norm: bool = False) -> Array:
     """Return the logits; masks (n, width), if any, multiply the activations of the hidden layers."""
     *hidden, (weights, biases) = layers(spec.sizes, theta)
     a = x
     for k, (w, b) in enumerate(hidden):
-        a = F[spec.activation](a @ w + b) * (masks[k] if masks else 1)
+        z = normalized(a @ w) + b if norm else a @ w + b
+        a = F[spec.activation](z) * (masks[k] if masks else 1)
     return a @ weights + biases
 
 
@@ -53,9 +60,11 @@ def loss_of_logits(name: str, z: Array, t: Array) -> Array:
     return per_sample.mean()
 
 
-def loss(spec: Spec, theta: Array, x: Array, t: Array, l2: float = 0.0, masks: Sequence[Array] = ()) -> Array:
+def loss(
+    spec: Spec, theta: Array, x: Array, t: Array, l2: float = 0.0, masks: Sequence[Array] = (), norm: bool = False
+) -> Array:
     penalty = sum((w**2).sum() for w, _ in layers(spec.sizes, theta))
-    return loss_of_logits(spec.loss, logits(spec, theta, x, masks), t) + l2 / 2 * penalty
+    return loss_of_logits(spec.loss, logits(spec, theta, x, masks, norm), t) + l2 / 2 * penalty
 
 
 def derivative(f: Callable[[Array], Array], theta: Array, direction: Array) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import nan
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from fnn.datasets import Images, load
 from fnn.errors import DivergenceError, UserError
 from fnn.experiment import Report, best_of, observe, out_of_patience, parts_of, plan_for
 from fnn.metrics import evaluate
+from fnn.training import answer
 from tests.shell import DATA
 
 CONFIG = Config(hidden_size=(8,), epochs=3, batch_size=50, dtype="float64", schedule="step")
@@ -111,14 +113,17 @@ def test_without_images_held_out_all_are_trained_on_and_the_last_report_is_the_b
     assert best_of(reports) is reports[-1] and not out_of_patience(config, reports)
 
 
-def test_what_is_validated_is_the_running_mean(images: Images) -> None:
-    config = evolve(CONFIG, averaging=0.9)
+@pytest.mark.parametrize("changes", [{"averaging": 0.9}, {"averaging": 0.9, "normalization": "batch"}])
+def test_what_is_validated_is_the_answer_not_what_is_trained(images: Images, changes: dict[str, Any]) -> None:
+    config = evolve(CONFIG, **changes)
     parts = parts_of(config, images)
-    spec = plan_for(config, parts).spec
-    for (now, report), (raw, _) in zip(observe(config, parts), observe(CONFIG, parts), strict=True):
-        result = evaluate(spec, now.answer, parts.validation)
+    plan = plan_for(config, parts)
+    for (now, report), (raw, _) in zip(
+        observe(config, parts), observe(evolve(config, averaging=0.0), parts), strict=True
+    ):
+        result = evaluate(plan.spec, answer(plan, parts.train, now), parts.validation)
         assert report and (report.val_loss, report.val_accuracy) == (result.loss, result.accuracy)
-        assert same(now.params, raw.params) and not same(now.params, now.answer)
+        assert same(now.params, raw.params) and not same(now.params, answer(plan, parts.train, now))
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from fnn.metrics import evaluate
 from fnn.rundir import load_model, read_config, resumed_config
 from fnn.runner import identity, run
 from fnn.threads import limited
-from fnn.training import initial_state, train
+from fnn.training import answer, initial_state, train
 from tests.shell import DATA
 
 IMAGES = load("fashion_mnist", DATA)
@@ -145,10 +145,11 @@ def _signalled_at(piece: int, stream: Any) -> Any:
 
 
 @pytest.mark.usefixtures("no_figures")
-def test_the_running_mean_is_kept_and_tested_and_resumed_bitwise(
-    config: Config, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("normalization", ["none", "batch"])
+def test_the_answer_is_kept_and_tested_and_resumed_bitwise(
+    config: Config, monkeypatch: pytest.MonkeyPatch, normalization: str
 ) -> None:
-    config = evolve(config, averaging=0.9)
+    config = evolve(config, averaging=0.9, normalization=normalization)
     whole, plain = (evolve(config, run_dir=f"{config.run_dir}-{name}") for name in ("whole", "plain"))
     with monkeypatch.context() as patch, pytest.raises(Interrupted):
         patch.setattr(runner, "observe", lambda *given: _signalled_at(15, observe(*given)))
@@ -157,9 +158,11 @@ def test_the_running_mean_is_kept_and_tested_and_resumed_bitwise(
     assert summary["test_loss"] == run(whole, say=quiet)["test_loss"]
     assert same(left(config)[:2], left(whole)[:2]) and left(config)[2] == left(whole)[2]
     last: Any = left(config)[0]
-    assert not same(last.answer, last.params)
+    parts = parts_of(config, IMAGES)
+    answered = answer(plan_for(config, parts), parts.train, last)
+    assert not same(answered, last.params)
     if summary["best_epoch"] == 4:
-        assert same(left(config)[1], last.answer)
+        assert same(left(config)[1], answered)
     run(plain := evolve(plain, averaging=0.0), say=quiet)
     raw: Any = left(plain)[0]
     assert same(raw.params, last.params)

@@ -16,10 +16,18 @@ from fnn.augment import Augmentation, draw_masks, dropped_of_256, fill_mask, tra
 from fnn.data import Dataset, dataset, epoch_order, targets
 from fnn.errors import DivergenceError, UserError
 from fnn.losses import LOSSES
-from fnn.network import Params, Spec, design_matrix, forward, gradient_pass, loss_and_grad
-from fnn.optimizers import OPTIMIZERS, with_averaging, with_clipping, with_decoupled_decay, with_l2, with_schedule
+from fnn.network import Params, Spec, design_matrix, folded, forward, gradient_pass, loss_and_grad
+from fnn.optimizers import (
+    OPTIMIZERS,
+    averaged,
+    with_averaging,
+    with_clipping,
+    with_decoupled_decay,
+    with_l2,
+    with_schedule,
+)
 from fnn.schedules import warmup_cosine
-from fnn.training import Plan, TrainState, initial_state, run_epoch, train
+from fnn.training import POPULATION, Plan, TrainState, answer, initial_state, run_epoch, train
 from fnn.updates import Optimizer, Signal
 
 #: Everything that changes batches at random.
@@ -82,12 +90,23 @@ def test_an_epoch_is_the_literal_loop_over_its_batches(name: str, batch: int) ->
 def test_a_state_answers_by_the_running_mean_of_its_parameters(name: str) -> None:
     data, the = blobs(40), plan(wrapped(name))
     states = list(train(the, data, 2, steps=1))
-    assert same(states[0].answer, initial_state(the).params) and same(states[1].answer, states[1].params)
+    assert same(answer(the, data, states[0]), states[0].params) and same(answer(the, data, states[1]), states[1].params)
     weights = 0.9 ** np.arange(len(states) - 2, -1, -1)
     expected = weights @ np.array([state.params.theta for state in states[1:]]) / weights.sum()
-    np.testing.assert_allclose(states[-1].answer.theta, expected, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(answer(the, data, states[-1]).theta, expected, rtol=1e-12, atol=1e-14)
     bare = evolve(the, optimizer=OPTIMIZERS[name]())
-    assert all(state.answer is state.params for state in train(bare, data, 1))
+    assert all(answer(bare, data, state) is state.params for state in train(bare, data, 1))
+
+
+def test_a_normalised_network_answers_as_a_plain_one_by_the_statistics_of_the_first_images() -> None:
+    data, the = blobs(40), plan(wrapped("adam"), normalization="batch")
+    assert POPULATION == 10_000
+    for state in train(the, data, 2, steps=3):
+        mean = averaged(state.params, state.optimizer_state) if state.step else state.params
+        assert same(answer(the, data, state), folded(the.spec, mean, data.design))
+        assert not same(answer(the, data, state), answer(evolve(the, normalization="none"), data, state))
+    pieces = list(train(the, data, 2, steps=2))
+    assert same(pieces[-1], state) and same(list(train(the, data, 2, pieces[3], steps=1))[-1], state)
 
 
 @EVERY_OPTIMIZER
