@@ -46,7 +46,7 @@ def stored_codes(name: str, data: str, images: Array, root: Path | None = None) 
 
 
 def _key(source: str, fitted: Fitted) -> bytes:
-    arrays = (fitted.patches.whitening, fitted.patches.atoms, fitted.scale.top)
+    arrays = [array for level in fitted.levels for array in (level.whitening, level.atoms)] + [fitted.scale.top]
     return hashlib.sha256(b"".join([VERSION, source.encode(), *(array.tobytes() for array in arrays)])).digest()
 
 

@@ -1,36 +1,29 @@
 """What a network sees of an image: features that are fixed before it is trained, and know no label.
 
-All of them begin with the pixels. ``gradients`` adds histograms of oriented gradients, by hand-written rules (Dalal &
-Triggs 2005, "Histograms of oriented gradients for human detection"). The gradient of each pixel is split between its
-two nearest of eight directions; what is split is the vector, which takes no angle:
-
-    (dx, dy) = (a - b) axis + sqrt(2) b diagonal,    a = max(|dx|, |dy|),  b = min(|dx|, |dy|)
-
-So all sums are of whole numbers, exact in any order, and turning or mirroring an image permutes its features exactly.
-
-``patches`` adds those of ``fnn.patches``, whose dictionary is learned from the training images. They are thousands, and
-so kept as codes and standardised (``fnn.coded``).
+All of them begin with the pixels. ``gradients`` adds those of ``fnn.gradients``, by rules. ``patches`` adds to these
+the ones of ``fnn.patches``, whose dictionary is learned from the training images; ``pyramid`` sees the patches of the
+images at half their size, too (Burt & Adelson 1983, "The Laplacian pyramid as a compact image code"), by a dictionary
+of their own and in fewer cells. Patches' features are thousands, and so kept as codes and standardised (``fnn.coded``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import isqrt
 
 import numpy as np
 from attrs import frozen
 
-from fnn import coded, patches
+from fnn import coded, gradients, patches
 from fnn.arrays import Array, freeze, rng, spans
 from fnn.coded import Coded, Scale
 from fnn.errors import UserError
 from fnn.patches import Patches
 
 BLOCK = 128  # images at a time: their planes of whole numbers fit the second-level cache or nearly so
-SCALE = 3  # of the gradients' features: they are spread about as widely as the pixels then
-CELL = 4  # pixels a side of the cells that gradients are summed in
 SCALED_BY = 4096  # images whose features tell how they are scaled
-DIRECTIONS = 8  # at 45 degrees from each other, clockwise from the right; the odd ones are the diagonals
+GRIDS = (patches.GRID, 3)  # cells a side, at each size of the image
 
 
 @frozen(eq=False)
@@ -39,6 +32,22 @@ class Fitted:
 
     patches: Patches
     scale: Scale
+
+    @property
+    def levels(self) -> tuple[Patches, ...]:
+        """What is compared with the image's patches, and with those of the image at half its size, and so on."""
+        return (self.patches,)
+
+
+@frozen(eq=False)
+class FittedPyramid(Fitted):
+    """What features of two sizes have learned."""
+
+    coarse: Patches
+
+    @property
+    def levels(self) -> tuple[Patches, ...]:
+        return self.patches, self.coarse
 
 
 @frozen
@@ -146,118 +155,53 @@ class FeatureMap:
         return out
 
 
-def _size(shape: tuple[int, ...]) -> int:
-    return int(np.prod(shape))
+def _width(levels: int, shape: tuple[int, ...]) -> int:
+    return gradients.width(shape) + sum(map(patches.width, GRIDS[:levels]))
 
 
-def _fill_pixels(images: Array, out: Array) -> None:
-    """Write the pixels as shares of the largest byte, 0 to 1."""
-    out[:] = images.reshape(out.shape)
-    out /= 255
+def _mirror(levels: int, side: int) -> Array:
+    parts, start = [gradients.mirror(side)], gradients.width((side, side))
+    for grid in GRIDS[:levels]:
+        parts.append(patches.mirror(grid) + start)
+        start += patches.width(grid)
+    return freeze(np.concatenate(parts))
 
 
-def _grids(side: int) -> tuple[int, int]:
-    """Return the numbers of cells a side: of the grid from the corner, and of the one shifted by half a cell."""
-    return side // CELL, side // CELL - 1
+def _fill(learned: Sequence[Patches], images: Array, out: Array) -> None:
+    start = gradients.width(images.shape[1:])
+    gradients.fill(images, out[:, :start])
+    for level, grid in zip(learned, GRIDS, strict=False):
+        stop = start + patches.width(grid)
+        patches.fill(level, images, out[:, start:stop], grid)
+        images, start = _halved(images), stop
 
 
-def _width(shape: tuple[int, ...]) -> int:
-    return _size(shape) + DIRECTIONS * sum(cells**2 for cells in _grids(shape[0]))
+def _halved(images: Array) -> Array:
+    """Return images of bytes at half their size: the means of squares of two by two, rounded."""
+    sums = gradients.summed(images.astype(np.uint16).transpose(1, 2, 0)[None])[0].transpose(2, 0, 1)
+    return freeze(((sums + 2) // 4).astype(np.uint8))
 
 
-def _fill_gradients(images: Array, out: Array) -> None:
-    """Write the pixels, then the roots of the mean gradients by direction and cell, of one grid and of the other."""
-    pixels = _size(images.shape[1:])
-    _fill_pixels(images, out[:, :pixels])
-    halves = _summed(_half_waves(images))  # in squares of half a cell, of which both grids are made
-    lengths = np.array([1, np.sqrt(2)], out.dtype)[np.arange(DIRECTIONS) % 2, None, None, None]
-    start = pixels
-    for grid in (halves, halves[:, 1:-1, 1:-1]):
-        mean = _parts(_summed(grid)) * lengths / (255 * CELL**2)
-        rows = SCALE * np.sqrt(mean, out=mean).reshape(-1, len(images))
-        out[:, start : start + len(rows)] = rows.T
-        start += len(rows)
-
-
-def _half_waves(images: Array) -> Array:
-    """Return what is positive of the central differences to the right, down, left and up, and the lesser of each two
-    neighbours between them: shape ``(8, h, w, n)``, images last, so that each operation is one over many.
-    """
-    inside = np.ascontiguousarray(images.transpose(1, 2, 0), np.int16)
-    x = np.pad(inside, ((1, 1), (1, 1), (0, 0)), "edge")  # beyond its edges an image goes on as it ends
-    out = np.empty((DIRECTIONS, *inside.shape), np.int16)  # which holds the sum of a cell, at most 16 * 255, too
-    np.subtract(x[1:-1, 2:], x[1:-1, :-2], out=out[0])
-    np.subtract(x[2:, 1:-1], x[:-2, 1:-1], out=out[2])
-    np.negative(out[:4:2], out=out[4::2])
-    np.maximum(out[::2], 0, out=out[::2])
-    for k in range(1, DIRECTIONS, 2):
-        np.minimum(out[k - 1], out[(k + 1) % DIRECTIONS], out=out[k])
-    return out
-
-
-def _summed(planes: Array) -> Array:
-    """Return the sums over squares of two by two: ``(k, h, w, n)`` to ``(k, h / 2, w / 2, n)``."""
-    rows = planes[:, ::2] + planes[:, 1::2]
-    return rows[:, :, ::2] + rows[:, :, 1::2]
-
-
-def _parts(sums: Array) -> Array:
-    """Return sums in which each axis has given to the diagonals beside it: max(a - b, 0) = a - min(a, b)."""
-    out = sums.copy()
-    out[::2] -= sums[1::2]
-    out[::2] -= np.roll(sums[1::2], 1, axis=0)
-    return out
-
-
-def mirror_pixels(side: int) -> Array:
-    """Return the permutation that the pixels of a square image undergo when it is mirrored, left to right."""
-    return freeze(np.arange(side**2).reshape(side, side)[:, ::-1].ravel())
-
-
-def mirror(side: int) -> Array:
-    """Return the permutation that ``gradients`` undergo when an image is mirrored, left to right.
-
-    >>> x = np.arange(64, dtype=np.uint8).reshape(1, 8, 8) ** 2
-    >>> extract = FEATURES["gradients"].extract
-    >>> bool((extract(x[:, :, ::-1]) == extract(x)[:, mirror(8)]).all())
-    True
-    """
-    index = np.arange(_width((side, side)))
-    parts, start = [index[: side**2].reshape(side, side)[:, ::-1]], side**2
-    for cells in _grids(side):
-        grid = index[start : start + DIRECTIONS * cells**2].reshape(DIRECTIONS, cells, cells)
-        turned = (DIRECTIONS // 2 - np.arange(DIRECTIONS)) % DIRECTIONS
-        parts.append(grid[turned, :, ::-1])
-        start += grid.size
-    return freeze(np.concatenate([part.ravel() for part in parts]))
-
-
-def _width_with_patches(shape: tuple[int, ...]) -> int:
-    return _width(shape) + patches.width()
-
-
-def _mirror_with_patches(side: int) -> Array:
-    return freeze(np.concatenate([mirror(side), patches.mirror() + _width((side, side))]))
-
-
-def _fill_with_patches(learned: Patches, images: Array, out: Array) -> None:
-    rules = _width(images.shape[1:])
-    _fill_gradients(images, out[:, :rules])
-    patches.fill(learned, images, out[:, rules:])
-
-
-def _fit_patches(images: Array) -> Fitted:
-    """Learn the dictionary from some patches, and the scale of all features from some images."""
-    learned = patches.fit(images)
+def _fit(levels: int, images: Array) -> Fitted:
+    """Learn the dictionaries from some patches, and the scale of all features from some images."""
+    learned, size = [], images
+    for _ in range(levels):
+        learned.append(patches.fit(size))
+        size = _halved(size)
     some = images[np.sort(rng(0, "scale").permutation(len(images))[:SCALED_BY])]
-    found = np.empty((len(some), _width_with_patches(images.shape[1:])), np.float32)
+    found = np.empty((len(some), _width(levels, images.shape[1:])), np.float32)
     for span in spans(len(some), BLOCK):
-        _fill_with_patches(learned, some[span], found[span])
-    return Fitted(learned, coded.fit(found, _mirror_with_patches(images.shape[1])))
+        _fill(learned, some[span], found[span])
+    return _fitted(learned, coded.fit(found, _mirror(levels, images.shape[1])))
 
 
-def _blank_patches(inputs: int) -> Fitted:
-    return Fitted(patches.blank(), coded.blank(inputs))
+def _fitted(learned: Sequence[Patches], scale: Scale) -> Fitted:
+    first, *coarse = learned
+    return FittedPyramid(first, scale, *coarse) if coarse else Fitted(first, scale)
+
+
+def _blank(levels: int, inputs: int) -> Fitted:
+    return _fitted([patches.blank()] * levels, coded.blank(inputs))
 
 
 def codes(fitted: Fitted, images: Array) -> Array:
@@ -266,25 +210,31 @@ def codes(fitted: Fitted, images: Array) -> Array:
     out = np.empty((len(images), width + 1), np.uint8)
     for span in spans(len(images), BLOCK):
         found = np.empty((len(images[span]), width), np.float32)
-        _fill_with_patches(fitted.patches, images[span], found)
+        _fill(fitted.levels, images[span], found)
         out[span] = coded.encode(fitted.scale.top, found)
     return freeze(out)
+
+
+def _learned(name: str, levels: int) -> FeatureMap:
+    """Return the row of the features that see patches at so many sizes of the image."""
+    return FeatureMap(
+        name,
+        partial(_width, levels),
+        partial(_mirror, levels),
+        fit=partial(_fit, levels),
+        blank=partial(_blank, levels),
+        cell=gradients.CELL,
+        sides=(8, patches.LARGEST),
+    )
 
 
 FEATURES: Mapping[str, FeatureMap] = {
     row.name: row
     for row in (
-        FeatureMap("pixels", _size, mirror_pixels, _fill_pixels),
-        FeatureMap("gradients", _width, mirror, _fill_gradients, cell=CELL),
-        FeatureMap(
-            "patches",
-            _width_with_patches,
-            _mirror_with_patches,
-            fit=_fit_patches,
-            blank=_blank_patches,
-            cell=CELL,
-            sides=(8, patches.LARGEST),
-        ),
+        FeatureMap("pixels", gradients.size, gradients.mirror_pixels, gradients.fill_pixels),
+        FeatureMap("gradients", gradients.width, gradients.mirror, gradients.fill, cell=gradients.CELL),
+        _learned("patches", 1),
+        _learned("pyramid", 2),
     )
 }
 

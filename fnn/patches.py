@@ -23,7 +23,7 @@ from fnn.arrays import Array, freeze, rng, spans
 
 PATCH = 6  # pixels a side
 MARGIN = 2  # zeros around an image
-CELLS = 4  # a side of the grid that the answers are averaged in
+GRID = 4  # cells a side that the answers are averaged in, unless said otherwise
 ATOMS = 200  # and as many mirror images
 THRESHOLD = 0.25  # of the cosine of the angle between a patch and an atom
 CONTRAST = 0.01  # variance, of pixels from 0 to 1, below which a patch counts as flat
@@ -42,9 +42,9 @@ class Patches:
     atoms: Array  # (36, 2 ATOMS): the second half are the first half's mirror images
 
 
-def width() -> int:
+def width(grid: int = GRID) -> int:
     """Return the number of features, of images of any size."""
-    return 2 * CELLS**2 * 2 * ATOMS
+    return 2 * grid**2 * 2 * ATOMS
 
 
 def blank() -> Patches:
@@ -68,19 +68,19 @@ def fit(images: Array, seed: int = 0) -> Patches:
     return Patches(freeze(whitening.astype(np.int16)), freeze(np.ascontiguousarray(both.T, np.int16)))
 
 
-def fill(learned: Patches, images: Array, out: Array) -> None:
-    """Write the features of images of bytes ``(n, side, side)`` into ``out``, ``(n, width())``."""
+def fill(learned: Patches, images: Array, out: Array, grid: int = GRID) -> None:
+    """Write the features of images of bytes ``(n, side, side)`` into ``out``, ``(n, width(grid))``."""
     whitening, atoms = learned.whitening.astype(np.float32), learned.atoms.astype(np.float32)
     threshold, most = round(THRESHOLD * UNIT**2), 2 * UNIT**2
     limits = ((threshold, most), (-most, -threshold))  # what is nearer to zero than the threshold counts as it
     positions = images.shape[1] + 2 * MARGIN - PATCH + 1
-    cells = _cells(positions)
+    cells = _cells(positions, grid)
     size = cells[0].stop - cells[0].start
     similar, limited = np.empty((2, size * positions, atoms.shape[1]), np.float32)  # of a row of cells: in cache
     for span in spans(len(images), BLOCK):
         v = _directions(_contrasted(_cut(images[span])), whitening).reshape(-1, positions, positions, PATCH**2)
-        sums = np.empty((len(v), 2, CELLS, CELLS, atoms.shape[1]))
-        for image, row in np.ndindex(len(v), CELLS):
+        sums = np.empty((len(v), 2, grid, grid, atoms.shape[1]))
+        for image, row in np.ndindex(len(v), grid):
             np.dot(v[image, cells[row]].reshape(-1, PATCH**2), atoms, out=similar)
             for half, (low, high) in enumerate(limits):
                 np.clip(similar, low, high, out=limited)
@@ -91,14 +91,14 @@ def fill(learned: Patches, images: Array, out: Array) -> None:
         out[span] = np.sqrt(mean, out=mean).reshape(len(v), -1)
 
 
-def mirror() -> Array:
+def mirror(grid: int = GRID) -> Array:
     """Return the permutation that the features undergo when an image is mirrored, left to right.
 
     >>> index = mirror()
     >>> bool((index[index] == np.arange(len(index))).all())
     True
     """
-    index = np.arange(width()).reshape(2, CELLS, CELLS, 2, ATOMS)
+    index = np.arange(width(grid)).reshape(2, grid, grid, 2, ATOMS)
     return freeze(index[:, :, ::-1, ::-1].ravel())
 
 
@@ -175,14 +175,14 @@ def _spherical_means(v: Array, seed: int) -> Array:
     return atoms
 
 
-def _cells(positions: int) -> tuple[slice, ...]:
+def _cells(positions: int, grid: int) -> tuple[slice, ...]:
     """Return the rows of each cell, equal in number and alike from both ends; neighbours may share one.
 
-    >>> [(cell.start, cell.stop) for cell in _cells(27)]
+    >>> [(cell.start, cell.stop) for cell in _cells(27, 4)]
     [(0, 7), (7, 14), (13, 20), (20, 27)]
     """
-    size = -(-positions // CELLS)
-    size += (positions - size) % 2 if CELLS % 2 else 0  # so that there is a middle one
-    starts = [(2 * k * (positions - size) + CELLS - 1) // (2 * (CELLS - 1)) for k in range((CELLS + 1) // 2)]
-    starts += [positions - size - start for start in starts[: CELLS // 2][::-1]]
+    size = -(-positions // grid)
+    size += (positions - size) % 2 if grid % 2 else 0  # so that there is a middle one
+    starts = [(2 * k * (positions - size) + grid - 1) // (2 * (grid - 1)) for k in range((grid + 1) // 2)]
+    starts += [positions - size - start for start in starts[: grid // 2][::-1]]
     return tuple(slice(start, start + size) for start in starts)

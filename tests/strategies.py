@@ -13,6 +13,8 @@ from fnn.losses import LOSSES
 from fnn.network import Params, Spec, init_params
 
 seeds = st.integers(0, 2**32 - 1)
+#: Pixels and oriented gradients of square images, by their side.
+WIDTHS = {4: 16 + 8, 8: 64 + 8 * 5, 12: 144 + 8 * 13, 28: 784 + 8 * 85}
 
 
 @frozen(eq=False)
@@ -56,3 +58,14 @@ def case_of(spec: Spec, n: int, seed: int) -> Case:
     x = rng.normal(0, 1, (n, spec.sizes[0]))
     t = rng.dirichlet(np.ones(spec.sizes[-1]), n)
     return Case(spec, Params(spec.sizes, freeze(theta.astype(spec.dtype))), freeze(x), freeze(t), seed)
+
+
+@st.composite
+def images(draw: st.DrawFn, least: int = 1, most: int = 4) -> Array:
+    """Images of bytes with every kind of edge: noise, few levels, and blocks."""
+    side = draw(st.sampled_from(sorted(WIDTHS)))
+    n = draw(st.integers(least, most))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    noise = rng.integers(0, 256, (n, side, side), dtype=np.uint8)
+    levels = draw(st.sampled_from([1, 2, 128, 255]))
+    return freeze((noise // levels * levels).astype(np.uint8))

@@ -42,6 +42,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "batch_size": (0, "x"),
     "label_smoothing": (-0.1, 1, "nan"),
     "dropout": (-0.1, 1, "x"),
+    "normalization": ("layer", 1, None),
     "input_dropout": (-0.1, 1, None),
     "input_noise": (-1, "nan"),
     "flip": ("maybe", "", 2, None),
@@ -178,6 +179,7 @@ def test_the_name_tells_what_is_on_and_stays_as_it_was_where_nothing_is() -> Non
     off = Config(schedule="constant", label_smoothing=0, decoupled_weight_decay=0, beta1=0.5, threads=2)
     assert name_of(off) == plain
     on: dict[str, Any] = {"flip": "yes", "views": "both", "features": "gradients", "validation_fraction": 0}
+    on["normalization"] = "batch"
     names = [
         name_of(Config(**{word: on.get(word, 1 if word == "shift" else 0.5)})) for word in WORDS if word != "dtype"
     ]

@@ -12,8 +12,9 @@ import fnn
 PACKAGE = Path(fnn.__file__).parent
 LAYERS = """
     blas errors arrays files helpers
-    patches coded features
-    activations initializers losses network schedules updates optimizers data augment views metrics training threads
+    gradients patches coded features
+    activations initializers losses normalization network schedules updates optimizers
+    data augment views metrics training threads
     idx datacache fetch datasets featurecache
     config recipes experiment memory
     checkpoint rundir ensembles figures inference tracking signals runner

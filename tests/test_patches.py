@@ -23,9 +23,10 @@ from fnn.experiment import observe, parts_of
 from fnn.features import FEATURES, codes, mirror_of
 from fnn.inference import classify
 from fnn.metrics import evaluate
-from fnn.patches import ATOMS, CELLS, LEVELS, UNIT, Patches
+from fnn.patches import ATOMS, GRID, LEVELS, UNIT, Patches
 from tests.shell import DATA
 
+LEARNED = pytest.mark.parametrize("kind", ["patches", "pyramid"])
 SMALL = load("fashion_mnist", DATA)
 FEW = evolve(SMALL, train_images=SMALL.train_images[:150], train_labels=SMALL.train_labels[:150])
 
@@ -94,10 +95,10 @@ def test_every_sum_is_of_whole_numbers_and_exact(x: Array) -> None:
     similar = v.astype(np.int64) @ learned().atoms.astype(np.int64)
     assert np.abs(similar).max() < 2 * UNIT**2
     similar = similar.reshape(len(x), positions, positions, -1)
-    cells, found = patches._cells(positions), extract(x).reshape(len(x), 2, CELLS, CELLS, -1)
+    cells, found = patches._cells(positions, GRID), extract(x).reshape(len(x), 2, GRID, GRID, -1)
     for k, half in enumerate((similar, -similar)):
         excess = np.maximum(half - UNIT**2 // 4, 0)
-        for i, j in np.ndindex(CELLS, CELLS):
+        for i, j in np.ndindex(GRID, GRID):
             mean = excess[:, cells[i], cells[j]].mean(axis=(1, 2)) / UNIT**2
             np.testing.assert_allclose(found[:, k, i, j], np.sqrt(mean), rtol=3e-7, atol=1e-7)
 
@@ -130,10 +131,9 @@ def test_large_images_with_the_sharpest_edges_are_exact_too() -> None:
 
 
 @pytest.mark.parametrize("grid", [2, 3, 4, 5])
-def test_cells_cover_all_alike_from_both_ends(grid: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patches, "CELLS", grid)
+def test_cells_cover_all_alike_from_both_ends(grid: int) -> None:
     for positions in range(grid + 1, 80):
-        cells = [range(positions)[cell] for cell in patches._cells(positions)]
+        cells = [range(positions)[cell] for cell in patches._cells(positions, grid)]
         assert len(cells) == grid and {len(cell) for cell in cells} == {len(cells[0])}
         assert {i for cell in cells for i in cell} == set(range(positions))
         assert [[positions - 1 - i for i in cell][::-1] for cell in cells[::-1]] == [list(cell) for cell in cells]
@@ -186,25 +186,50 @@ def test_flat_images_teach_nothing_and_have_no_features(level: int) -> None:
         assert not extract(flat).any()
 
 
-def test_labels_and_test_images_have_no_part_in_what_is_learned() -> None:
-    config = Config(features="patches", hidden_size=(5,))  # type: ignore[arg-type]
+@given(images())
+def test_halved_images_are_the_rounded_means_of_squares(x: Array) -> None:
+    side = len(x[0]) // 2 * 2
+    x = x[:, :side, :side]
+    exact = x.astype(float).reshape(len(x), side // 2, 2, side // 2, 2).mean(axis=(2, 4))
+    np.testing.assert_array_equal(features._halved(x), np.floor(exact + 0.5))
+    assert features._halved(x).dtype == np.uint8
+
+
+def test_a_pyramid_is_the_patches_of_an_image_and_those_of_it_halved() -> None:
+    x = SMALL.test_images[:7]
+    fitted = FEATURES["pyramid"].learn(SMALL.train_images)
+    assert fitted is not None and same(fitted.levels[0], learned())
+    small = features._halved(x)
+    assert same(fitted.levels[1], patches.fit(features._halved(SMALL.train_images)))
+    fine, coarse = np.empty((7, patches.width()), np.float32), np.empty((7, patches.width(3)), np.float32)
+    patches.fill(fitted.levels[0], x, fine)
+    patches.fill(fitted.levels[1], small, coarse, 3)
+    found = np.empty((7, 1464 + patches.width() + patches.width(3)), np.float32)
+    features._fill(fitted.levels, x, found)
+    np.testing.assert_array_equal(found, np.hstack([FEATURES["gradients"].extract(x), fine, coarse]))
+
+
+@LEARNED
+def test_labels_and_test_images_have_no_part_in_what_is_learned(kind: str) -> None:
+    config = Config(features=kind, hidden_size=(5,))  # type: ignore[arg-type]
     other = evolve(FEW, train_labels=FEW.train_labels[::-1].copy(), test_images=SMALL.train_images)
     one, two = parts_of(config, FEW), parts_of(configure(config, {"seed": 3}), other)
     assert same(one.fitted, two.fitted) and one.fitted is not None
-    index = mirror_of("patches", one.train.width)
+    index = mirror_of(kind, one.train.width)
     for array in (one.fitted.scale.top, one.fitted.scale.step[:-1], one.fitted.scale.offset[:-1]):
         np.testing.assert_array_equal(array, array[index])
     mirrored = codes(one.fitted, SMALL.test_images[:9, :, ::-1])
     np.testing.assert_array_equal(mirrored[:, :-1], codes(one.fitted, SMALL.test_images[:9])[:, index])
     x = one.train.x
     assert abs(x.mean()) < 0.02 and 0.5 < x.std() < 1.1
-    assert same(FEATURES["patches"].extract(SMALL.test_images[:2], "float32", one.fitted).shape, (2, one.train.width))
+    assert same(FEATURES[kind].extract(SMALL.test_images[:2], "float32", one.fitted).shape, (2, one.train.width))
 
 
+@LEARNED
 def test_a_run_with_flips_is_gone_on_with_bitwise_and_its_model_takes_plain_images(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
-    settings = ["--features", "patches", "-nhl", "1", "-sz", "16", "-b", "32", "--flip", "yes", "--views", "flip"]
+    settings = ["--features", kind, "-nhl", "1", "-sz", "16", "-b", "32", "--flip", "yes", "--views", "flip"]
     more = ["--input_dropout", "0.2", "--dropout", "0.2", "--mixup", "0.2", "--input_noise", "0.1"]
     where = ["--data_dir", str(DATA), "--wandb_mode", "disabled", "--threads", "1"]
     assert cli.train([*settings, *more, *where, "-e", "3", "--run_dir", str(tmp_path / "whole")]) == 0
@@ -213,7 +238,7 @@ def test_a_run_with_flips_is_gone_on_with_bitwise_and_its_model_takes_plain_imag
     *_, (last, _) = observe(config, parts)
     (model,) = load_members(tmp_path / "whole" / "best.npz")
     assert same(model.fitted, parts.fitted)
-    data = dataset(SMALL.test_images, SMALL.test_labels, 10, "float32", "patches", parts.fitted)
+    data = dataset(SMALL.test_images, SMALL.test_labels, 10, "float32", kind, parts.fitted)
     inside = evaluate(model.spec, model.params, data, "flip").probabilities
     np.testing.assert_array_equal(classify((model,), SMALL.test_images).argmax(axis=1), inside.argmax(axis=1))
     np.testing.assert_allclose(classify((model,), SMALL.test_images), inside, atol=1e-6)
@@ -230,16 +255,20 @@ def test_a_run_with_flips_is_gone_on_with_bitwise_and_its_model_takes_plain_imag
         assert same(end, last)
 
 
+NAMES = ("pixels", "patches", "pyramid")
+
+
 def test_members_with_and_without_patches_answer_as_one(tmp_path: Path) -> None:
     where = ["-nhl", "1", "-sz", "8", "-e", "1", "--data_dir", str(DATA), "--wandb_mode", "disabled"]
-    for name in ("pixels", "patches"):
+    for name in NAMES:
         assert cli.train(["--features", name, *where, "--run_dir", str(tmp_path / name)]) == 0
-    files = [str(tmp_path / name / "best.npz") for name in ("pixels", "patches")]
+    files = [str(tmp_path / name / "best.npz") for name in NAMES]
     assert cli.ensemble([str(tmp_path / "both.npz"), *files]) == 0
     both = load_members(tmp_path / "both.npz")
     alone = [classify(load_members(Path(file)), SMALL.test_images) for file in files]
     np.testing.assert_allclose(classify(both, SMALL.test_images), np.mean(alone, axis=0), atol=1e-6)
-    assert both[0].fitted is None and same(both[1].fitted, load_members(Path(files[1]))[0].fitted)
+    assert both[0].fitted is None
+    assert all(same(both[k].fitted, load_members(Path(files[k]))[0].fitted) for k in (1, 2))
 
 
 def test_what_cannot_be_done_to_features_is_refused_before_they_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
