@@ -31,6 +31,7 @@ RIDGE = 0.05  # of the mean eigenvalue: directions of less variance are not blow
 SAMPLE, ROUNDS = 100_000, 6  # patches that the dictionary is learned from, and rounds of k-means
 LEVELS, FINE, UNIT = 2**10, 2**11, 2**9  # what is 1 in z, in W (its largest eigenvalue), in v and the atoms
 BLOCK = 8  # images at a time
+EXACT = 63  # answers, each below 2^18.03, whose sum is exact in single precision
 LARGEST = 250  # pixels a side up to which all sums are exact
 
 
@@ -76,17 +77,23 @@ def fill(learned: Patches, images: Array, out: Array, grid: int = GRID) -> None:
     positions = images.shape[1] + 2 * MARGIN - PATCH + 1
     cells = _cells(positions, grid)
     size = cells[0].stop - cells[0].start
-    similar, limited = np.empty((2, size * positions, atoms.shape[1]), np.float32)  # of a row of cells: in cache
+    height = min(size, EXACT // size)  # rows of patches at a time, of a row of cells
+    similar, limited = np.empty((2, height * positions, atoms.shape[1]), np.float32)
+    inside = np.zeros((grid, height, positions), np.float32)  # of each cell: the products with it are sums
+    for number, cell in enumerate(cells):
+        inside[number, :, cell] = 1
+    inside = inside.reshape(grid, -1)
     for span in spans(len(images), BLOCK):
         v = _directions(_contrasted(_cut(images[span])), whitening).reshape(-1, positions, positions, PATCH**2)
-        sums = np.empty((len(v), 2, grid, grid, atoms.shape[1]))
+        sums = np.zeros((len(v), 2, grid, grid, atoms.shape[1]))
         for image, row in np.ndindex(len(v), grid):
-            np.dot(v[image, cells[row]].reshape(-1, PATCH**2), atoms, out=similar)
-            for half, (low, high) in enumerate(limits):
-                np.clip(similar, low, high, out=limited)
-                columns = limited.reshape(size, positions, -1).sum(axis=0)
-                for column, cell in enumerate(cells):
-                    np.add.reduce(columns[cell], dtype=float, out=sums[image, half, row, column])
+            for strip in spans(size, height):
+                rows = v[image, cells[row]][strip].reshape(-1, PATCH**2)
+                n = len(rows)
+                np.dot(rows, atoms, out=similar[:n])
+                for half, (low, high) in enumerate(limits):
+                    np.clip(similar[:n], low, high, out=limited[:n])
+                    sums[image, half, row] += inside[:, :n] @ limited[:n]
         mean = (np.abs(sums, out=sums) / size**2 - threshold) / UNIT**2
         out[span] = np.sqrt(mean, out=mean).reshape(len(v), -1)
 
