@@ -10,13 +10,14 @@ from fnn.datasets import load
 from fnn.metrics import evaluate
 from fnn.network import Params, Spec, backward, forward, init_params, loss_and_grad, predict
 from fnn.optimizers import OPTIMIZERS
-from fnn.training import Plan, run_epoch, train
+from fnn.training import Plan, answer, run_epoch, train
 
 __all__ = [
     "OPTIMIZERS",
     "Params",
     "Plan",
     "Spec",
+    "answer",
     "backward",
     "dataset",
     "evaluate",

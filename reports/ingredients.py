@@ -38,6 +38,7 @@ INGREDIENTS: Mapping[str, Mapping[str, Any]] = {
     "input dropout": {"input_dropout": 0.2},
     "dropout": {"dropout": 0.3},
     "running mean of the weights": {"averaging": 0.99},
+    "normalization": {"normalization": "batch"},
 }
 ROUNDS, STEPS, IMAGES = 9, 8, 1024
 

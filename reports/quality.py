@@ -62,6 +62,7 @@ OFF: Mapping[str, Any] = {
     "decoupled_weight_decay": 0,
     "schedule": "constant",
     "features": "pixels",
+    "normalization": "none",
 }
 #: The views that are left where a network has never seen the others in training.
 FEWER = {"flip": {"flip": "none", "both": "shifts"}, "shift": {"shifts": "none", "both": "flip"}}

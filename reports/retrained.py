@@ -69,7 +69,7 @@ def blocks(again: Iterable[Row], reported: Sequence[Row]) -> list[Block]:
             ],
             "Test accuracy. Sums in another order are rounded otherwise, so the same seed leads to another network. "
             f"Once more `{BEST}` is made of those of its members that the same kernels have trained; the networks of "
-            "`features-best` without a name of kernels are members of the one that is reported.",
+            "`features-patches` without a name of kernels are members of the one that is reported.",
         ),
     ]
 
