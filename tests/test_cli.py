@@ -53,6 +53,7 @@ MORE = {
     "wandb_mode": ("offline", "offline"),
     "threads": ("2", 2),
     "dtype": ("float64", "float64"),
+    "normalization": ("batch", "batch"),
     "dropout": ("0.2", 0.2),
     "input_dropout": ("0.2", 0.2),
     "input_noise": ("0.3", 0.3),
