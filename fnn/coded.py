@@ -46,8 +46,9 @@ def fit(features: Array, mirror: Array) -> Scale:
     """
     top = np.maximum(features.max(axis=0), features.max(axis=0)[mirror]).astype(float)
     top[top <= 0] = 1
-    codes = encode(top, features)[:, :-1].astype(np.int64)
-    sums, squares = codes.sum(axis=0), np.square(codes).sum(axis=0)  # exact, and so in any order
+    codes = encode(top, features)[:, :-1]
+    sums = codes.sum(axis=0, dtype=np.int64)  # exact, and so in any order
+    squares = np.einsum("ij,ij->j", codes, codes, dtype=np.int64)
     mean = (sums + sums[mirror]) / (2 * len(codes))
     variance = (squares + squares[mirror]) / (2 * len(codes)) - mean**2
     step = 1 / np.sqrt(np.maximum(variance, 0) + (FLOOR * MOST) ** 2)

@@ -144,7 +144,7 @@ class Config:
     activation: str = option("ReLU", "-a", one_of(ACTIVATIONS), "network", "activation function of the hidden layers")
     weight_init: str = option("He", "-w_i", one_of(INITIALIZERS), "network", "distribution of the initial weights")
     normalization: str = option(
-        "none", "", one_of(KINDS), "network", "of the hidden layers while they learn: over the batch, or none"
+        "none", "", one_of(KINDS), "network", "standardise hidden units while they learn: over the batch, or not"
     )
     dtype: str = option("float32", "", one_of(("float32", "float64")), "network", "precision of all arithmetic")
 
@@ -219,6 +219,8 @@ class Config:
             )
         if self.patience and not self.validation_fraction:
             raise UserError(f"--patience: expected 0 without images to validate on, found {self.patience}")
+        if self.normalization == "batch" and self.batch_size == 1:
+            raise UserError("--normalization: expected none for a --batch_size of 1, found batch: one has no variance")
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -302,7 +304,7 @@ def plan_of(config: Config, features: int, classes: int, n: int) -> Plan:
         1 if config.threads == "auto" else int(config.threads),
         augmentation_of(config, features),
         config.dropout,
-        config.normalization,
+        config.normalization == "batch",
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import accumulate
 from math import isqrt
 
 import numpy as np
@@ -170,10 +171,11 @@ def _mirror(levels: int, side: int) -> Array:
 def _fill(learned: Sequence[Patches], images: Array, out: Array) -> None:
     start = gradients.width(images.shape[1:])
     gradients.fill(images, out[:, :start])
-    for level, grid in zip(learned, GRIDS, strict=False):
-        stop = start + patches.width(grid)
-        patches.fill(level, images, out[:, start:stop], grid)
-        images, start = _halved(images), stop
+    for number, level in enumerate(learned):
+        images = _halved(images) if number else images
+        stop = start + patches.width(GRIDS[number])
+        patches.fill(level, images, out[:, start:stop], GRIDS[number])
+        start = stop
 
 
 def _halved(images: Array) -> Array:
@@ -184,10 +186,8 @@ def _halved(images: Array) -> Array:
 
 def _fit(levels: int, images: Array) -> Fitted:
     """Learn the dictionaries from some patches, and the scale of all features from some images."""
-    learned, size = [], images
-    for _ in range(levels):
-        learned.append(patches.fit(size))
-        size = _halved(size)
+    sizes = accumulate(range(1, levels), lambda larger, _: _halved(larger), initial=images)
+    learned = [patches.fit(size) for size in sizes]
     some = images[np.sort(rng(0, "scale").permutation(len(images))[:SCALED_BY])]
     found = np.empty((len(some), _width(levels, images.shape[1:])), np.float32)
     for span in spans(len(some), BLOCK):

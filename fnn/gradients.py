@@ -90,7 +90,7 @@ def mirror_pixels(side: int) -> Array:
 
 
 def mirror(side: int) -> Array:
-    """Return the permutation that they undergo when an image is mirrored, left to right.
+    """Return the permutation that pixels and gradients undergo when an image is mirrored, left to right.
 
     >>> x = np.arange(64, dtype=np.uint8).reshape(1, 8, 8) ** 2
     >>> found, turned = np.empty((2, 1, width((8, 8))))

@@ -14,7 +14,7 @@ from fnn.datasets import Images
 from fnn.errors import UserError
 from fnn.features import FEATURES
 from fnn.network import ROWS, Params
-from fnn.training import WINDOW
+from fnn.training import WINDOW, stride
 
 MIB = 2**20
 
@@ -45,6 +45,8 @@ def estimate(config: Config, images: Images) -> int:
         + max(WINDOW, batch) * (features + 1)
         + max((3 + 2 * bool(config.dropout) + 2 * (config.normalization != "none")) * batch, ROWS) * hidden
     )
+    if config.normalization != "none":  # statistics of many images at once
+        values += rows // stride(rows) * (hidden + (features + 1) * bool(FEATURES[config.features].fit))
     itemsize = np.dtype(config.dtype).itemsize
     # Codes take a byte each, if they can't be mapped from a file.
     return values * itemsize + rows * (features + 1) * (1 if FEATURES[config.features].fit else itemsize)

@@ -109,7 +109,7 @@ class Activations:
     outputs: tuple[Array, ...]  # the same memory without the row of ones: what a layer writes
     logits: Array  # (classes, n)
     masks: tuple[Array | None, ...]  # of dropout, (width, n); with one a layer's output has memory of its own
-    norms: tuple[Normalized | None, ...]
+    norms: tuple[Normalized | None, ...]  # what normalises the units before their activation, where anything does
 
 
 @frozen(eq=False)
@@ -229,16 +229,17 @@ def backward(spec: Spec, params: Params, trace: Trace, delta: Array) -> Array:
 
 
 def gradient_pass(
-    spec: Spec, theta: Array, gradient: Array, n: int, masks: tuple[Array, ...] = (), normalization: str = "none"
+    spec: Spec, theta: Array, gradient: Array, n: int, masks: tuple[Array, ...] = (), normalizes: bool = False
 ) -> Callable[[Array, Array, Array], None]:
     """Return ``run(design, weighted, logits)``, which overwrites ``gradient`` with that of the mean loss of a batch.
 
     ``design`` is the batch as ``[x; 1]``, (features + 1, n); ``weighted`` are the targets over ``n`` and the ``logits``
     are written, both (classes, n). Memory and views are made once and serve every batch, whatever ``theta`` has become.
-    ``masks`` of dropout, one (width, n) for each hidden layer, may be overwritten between the batches.
+    ``masks`` of dropout, one (width, n) for each hidden layer, may be overwritten between the batches. A network that
+    ``normalizes`` standardises its hidden units over each batch.
     """
     blocks, gradients = matrices(spec.sizes, theta), matrices(spec.sizes, gradient)
-    norms = tuple(normalized(block[-1], n) for block in blocks[:-1]) if normalization == "batch" else ()
+    norms = tuple(normalized(block[-1], n) for block in blocks[:-1]) if normalizes else ()
     at, to, f, delta = activations(spec, n, masks, norms), cotangents(spec, n), spec.nonlinearity, spec.objective.delta
     maps, weights = [block.T for block in blocks], [block[:-1] for block in blocks]
 
@@ -279,8 +280,9 @@ def folded(spec: Spec, params: Params, design: Array) -> Params:
     """
     theta = np.array(params.theta)
     a = design.T
-    for block in matrices(spec.sizes, theta)[:-1]:
-        a = fold(block, spec.nonlinearity.apply, a)
+    with np.errstate(over="ignore", invalid="ignore"):  # the parameters may have diverged
+        for block in matrices(spec.sizes, theta)[:-1]:
+            a = fold(block, spec.nonlinearity.apply, a)
     return Params(spec.sizes, freeze(theta))
 
 

@@ -17,15 +17,16 @@ from collections.abc import Callable
 import numpy as np
 from attrs import frozen
 
-from fnn.arrays import Array, freeze
+from fnn.arrays import Array, freeze, spans
 
 EPSILON = 1e-5  # of a variance, below which a unit counts as constant
 KINDS = ("none", "batch")
+ROWS = 1000  # of the inputs, activated at a time
 
 
 @frozen(eq=False)
 class Normalized:
-    """What a layer's normalisation writes, for batches of ``n``: allocated once, overwritten by every pass."""
+    """What a layer's normalisation writes, for batches of ``n``: overwritten by every pass."""
 
     biases: Array  # (width, 1), a view into the parameters
     z: Array  # (width, n), standardised
@@ -80,12 +81,15 @@ def fold(block: Array, activate: Callable[[Array], None], a: Array) -> Array:
     Overwrites the block by one that needs no normalisation and returns the layer's outputs, with a row of ones.
     """
     out = np.ones((block.shape[1] + 1, a.shape[1]), block.dtype)
-    biases = np.array(block[-1])
     z = np.dot(block.T, a, out=out[:-1])
     mean = np.mean(z, axis=1, dtype=float)
-    scale = 1 / np.sqrt(np.var(z, axis=1, dtype=float) + EPSILON)
+    z -= mean.astype(z.dtype)[:, None]
+    scale = 1 / np.sqrt(np.einsum("ij,ij->i", z, z, dtype=float) / z.shape[1] + EPSILON)
+    biases = np.array(block[-1])
     block *= scale
     block[-1] += biases - mean * scale
-    np.dot(block.T, a, out=z)
-    activate(z)
+    z *= scale.astype(z.dtype)[:, None]
+    z += biases[:, None]
+    for span in spans(z.shape[1], ROWS):
+        activate(z[:, span])
     return freeze(out)

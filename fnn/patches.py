@@ -31,7 +31,7 @@ RIDGE = 0.05  # of the mean eigenvalue: directions of less variance are not blow
 SAMPLE, ROUNDS = 100_000, 6  # patches that the dictionary is learned from, and rounds of k-means
 LEVELS, FINE, UNIT = 2**10, 2**11, 2**9  # what is 1 in z, in W (its largest eigenvalue), in v and the atoms
 BLOCK = 8  # images at a time
-EXACT = 63  # answers, each below 2^18.03, whose sum is exact in single precision
+EXACT = 63  # answers, each below 2^18.02, whose sum is exact in single precision
 LARGEST = 250  # pixels a side up to which all sums are exact
 
 

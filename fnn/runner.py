@@ -218,7 +218,7 @@ def ruined() -> AbstractContextManager[None]:
 
 
 def _histograms(plan: Plan, params: Params, data: Dataset) -> dict[str, np.ndarray]:
-    """Return each layer's weights and biases and their gradients on the first images, by name."""
+    """Return the weights and biases of each layer that answers, and their gradients on the first images, by name."""
     n = min(len(data), 512)
     wanted = targets(data.labels[:n], data.classes, plan.label_smoothing, plan.spec.dtype).T
     with ruined():

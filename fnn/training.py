@@ -19,7 +19,7 @@ from fnn.optimizers import averaged
 from fnn.updates import BLOCK, Optimizer, Signal, State, bind, in_turn
 
 SHARED_FROM = 1 << 20  # parameters: smaller updates gain less by a second thread than it takes to wake it
-POPULATION = 10_000  # images whose statistics stand for those of all
+POPULATION = 5000  # images at least, where there are so many, whose statistics stand for those of all
 WINDOW = 512  # rows gathered at a time: small batches share the cost of the call, and the rows stay in cache
 
 
@@ -36,7 +36,7 @@ class Plan:
     threads: int = 1  # that share a large update; the BLAS has its own
     augmentation: Augmentation = NOTHING
     dropout: float = 0.0  # share of the hidden units dropped in each step
-    normalization: str = "none"  # of the hidden layers while they learn
+    normalizes: bool = False  # hidden units are standardised over each batch while they learn
 
     def steps_per_epoch(self, n: int) -> int:
         """Steps in which ``n`` samples are visited once, a short last batch included."""
@@ -72,11 +72,22 @@ def initial_state(plan: Plan) -> TrainState:
 def answer(plan: Plan, data: Dataset, state: TrainState) -> Params:
     """Return the parameters to predict with, those of a plain network.
 
-    They are the running mean of those that are trained, where there is one; statistics of the first images of ``data``,
-    the training images, are folded in where the plan normalises.
+    They are the running mean of those that are trained, where there is one; where the plan normalises, statistics of
+    images spread over ``data``, the training images, are folded in.
     """
     params = averaged(state.params, state.optimizer_state) if state.step else state.params
-    return params if plan.normalization == "none" else folded(plan.spec, params, data.design[:POPULATION])
+    if not plan.normalizes or len(plan.spec.sizes) == 2:
+        return params
+    return folded(plan.spec, params, data.design[:: stride(len(data))])
+
+
+def stride(n: int) -> int:
+    """Return which each of ``n`` images counts among those whose statistics stand for all.
+
+    >>> stride(60_000), stride(100)
+    (12, 1)
+    """
+    return max(1, n // POPULATION)
 
 
 def train(
@@ -124,7 +135,7 @@ def _advance(plan: Plan, data: Dataset, given: list[TrainState], steps: int | No
     )
     windows = tuple(_windows(plan, n, done, end))
     masks = {b: _masks(plan, b) for _, b, _ in windows}
-    passes = {b: gradient_pass(spec, theta, gradient, b, masks[b], plan.normalization) for _, b, _ in windows}
+    passes = {b: gradient_pass(spec, theta, gradient, b, masks[b], plan.normalizes) for _, b, _ in windows}
     change = transform_of(plan.augmentation, spec.sizes[0], plan.seed, data.features)
     tally, step = state.tally if done else Tally(), state.step
 

@@ -29,6 +29,8 @@ AGAIN = HERE / "results" / "retrained.jsonl"  # of reports.retrained: looks at t
 TESTED = 10_000  # images, of both data sets
 #: The seed of the search's trial by which a recipe was chosen: the luckiest of hundreds, and so no fresh one.
 CHOSEN_BY = {"assignment-best": 0}
+#: What networks see, where the option's word doesn't say it.
+SEES = {"pyramid": "patches at two sizes"}
 Row = Mapping[str, Any]
 
 
@@ -119,7 +121,8 @@ def sees(name: str) -> str:
     ('pixels', 'patches and gradients')
     """
     members = ENSEMBLES.get(name, {name: 1})
-    return " and ".join(dict.fromkeys(PRESETS[preset].features for preset in members))
+    words = (PRESETS[preset].features for preset in members)
+    return " and ".join(dict.fromkeys(SEES.get(word, word) for word in words))
 
 
 def members_of(name: str) -> dict[str, Any]:

@@ -103,7 +103,11 @@ def of_the_way(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.abs(found - expected).max() / (way + np.abs(expected[0]).max()))
 
 
-COMPARISONS = {"test_network": ("close", of_largest_entry), "test_optimizers": ("agree", of_the_way)}
+COMPARISONS = {
+    "test_network": ("close", of_largest_entry),
+    "test_normalization": ("close", of_largest_entry),
+    "test_optimizers": ("agree", of_the_way),
+}
 
 
 def run(check: Check) -> Iterator[Found]:

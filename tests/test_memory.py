@@ -33,8 +33,9 @@ def test_parameters_are_counted_as_the_network_has_them(images: Images, widths: 
 
 @pytest.mark.parametrize("name", ["sgd", "momentum", "adam"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_estimate_is_that_of_a_run_to_a_half(images: Images, name: str, dtype: str) -> None:
-    config = Config(optimizer=name, dtype=dtype, hidden_size=(512,), epochs=2)
+@pytest.mark.parametrize("normalization", ["none", "batch"])
+def test_the_estimate_is_that_of_a_run_to_a_half(images: Images, name: str, dtype: str, normalization: str) -> None:
+    config = Config(optimizer=name, dtype=dtype, hidden_size=(512,), epochs=2, normalization=normalization)
     peak = _peak(lambda: _drain(observe(config, parts_of(config, images))))
     assert 0.95 <= memory.estimate(config, images) / peak < 2
 

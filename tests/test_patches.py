@@ -55,9 +55,9 @@ def images(draw: st.DrawFn, most: int = 3) -> Array:
     return freeze((noise // levels * levels // draw(st.sampled_from([1, 40]))).astype(np.uint8))
 
 
-def extract(x: Array) -> Array:
-    out = np.full((len(x), patches.width()), np.nan, np.float32)
-    patches.fill(learned(), x, out)
+def extract(x: Array, grid: int = GRID) -> Array:
+    out = np.full((len(x), patches.width(grid)), np.nan, np.float32)
+    patches.fill(learned(), x, out, grid)
     return out
 
 
@@ -84,8 +84,8 @@ def test_the_directions_are_those_of_the_definition(x: Array) -> None:
     assert not v[contrast[:, 0] == 0].any()
 
 
-@given(images())
-def test_every_sum_is_of_whole_numbers_and_exact(x: Array) -> None:
+@given(images(), st.sampled_from(features.GRIDS))
+def test_every_sum_is_of_whole_numbers_and_exact(x: Array, grid: int) -> None:
     z = patches._contrasted(patches._cut(x))
     v = patches._directions(z, learned().whitening.astype(np.float32))
     by_long = z.astype(np.int64) @ learned().whitening.astype(np.int64)
@@ -95,10 +95,10 @@ def test_every_sum_is_of_whole_numbers_and_exact(x: Array) -> None:
     similar = v.astype(np.int64) @ learned().atoms.astype(np.int64)
     assert np.abs(similar).max() < 2 * UNIT**2
     similar = similar.reshape(len(x), positions, positions, -1)
-    cells, found = patches._cells(positions, GRID), extract(x).reshape(len(x), 2, GRID, GRID, -1)
+    cells, found = patches._cells(positions, grid), extract(x, grid).reshape(len(x), 2, grid, grid, -1)
     for k, half in enumerate((similar, -similar)):
         excess = np.maximum(half - UNIT**2 // 4, 0)
-        for i, j in np.ndindex(GRID, GRID):
+        for i, j in np.ndindex(grid, grid):
             mean = excess[:, cells[i], cells[j]].mean(axis=(1, 2)) / UNIT**2
             np.testing.assert_allclose(found[:, k, i, j], np.sqrt(mean), rtol=3e-7, atol=1e-7)
 

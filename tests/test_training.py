@@ -10,6 +10,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fnn import training
 from fnn.activations import ACTIVATIONS
 from fnn.arrays import freeze, map_arrays, rng, same
 from fnn.augment import Augmentation, draw_masks, dropped_of_256, fill_mask, transform_of
@@ -27,7 +28,7 @@ from fnn.optimizers import (
     with_schedule,
 )
 from fnn.schedules import warmup_cosine
-from fnn.training import POPULATION, Plan, TrainState, answer, initial_state, run_epoch, train
+from fnn.training import Plan, TrainState, answer, initial_state, run_epoch, train
 from fnn.updates import Optimizer, Signal
 
 #: Everything that changes batches at random.
@@ -98,13 +99,15 @@ def test_a_state_answers_by_the_running_mean_of_its_parameters(name: str) -> Non
     assert all(answer(bare, data, state) is state.params for state in train(bare, data, 1))
 
 
-def test_a_normalised_network_answers_as_a_plain_one_by_the_statistics_of_the_first_images() -> None:
-    data, the = blobs(40), plan(wrapped("adam"), normalization="batch")
-    assert POPULATION == 10_000
+def test_a_normalised_network_answers_as_a_plain_one_by_the_statistics_of_images_all_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(training, "POPULATION", 13)  # of 40: every third
+    data, the = blobs(40), plan(wrapped("adam"), normalizes=True)
     for state in train(the, data, 2, steps=3):
         mean = averaged(state.params, state.optimizer_state) if state.step else state.params
-        assert same(answer(the, data, state), folded(the.spec, mean, data.design))
-        assert not same(answer(the, data, state), answer(evolve(the, normalization="none"), data, state))
+        assert same(answer(the, data, state), folded(the.spec, mean, data.design[::3]))
+        assert not same(answer(the, data, state), answer(evolve(the, normalizes=False), data, state))
     pieces = list(train(the, data, 2, steps=2))
     assert same(pieces[-1], state) and same(list(train(the, data, 2, pieces[3], steps=1))[-1], state)
 
