@@ -74,7 +74,8 @@ def recommendation(found: Mapping[str, Sequence[Row]], tops: Mapping[bool, str])
         "validation images from fresh seeds, and the differences tested above are as small. What lies beyond is "
         "outside the space: a "
         "wider network that trains longer at a learning rate that falls to zero, smoothed labels, hidden units "
-        "normalised over the batch, images changed at random, and above all what the network sees; [what each is worth](quality.md). "
+        "normalised over the batch, images changed at random, and above all what the network sees; [what each is "
+        "worth](quality.md). "
         f"{' '.join(ends)}"
     )
 
