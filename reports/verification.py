@@ -43,7 +43,6 @@ CHECKS = (
           "test_with_dropout_the_gradient_is_the_complex_step_derivative_given_the_masks"),
     Check("gradient with batch normalisation", "the same", "test_normalization",
           "test_every_coordinate_is_the_complex_step_derivative"),
-    Check("batch normalisation", "Keras", "test_normalization", "test_the_formula_is_that_of_keras"),
     Check("logits of a network with its statistics folded in", "those of the normalised batch", "test_normalization",
           "test_folded_statistics_of_a_batch_leave_the_logits_of_that_batch"),
     Check("logits", "the plain transcription", "test_network",
