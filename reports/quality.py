@@ -67,7 +67,7 @@ OFF: Mapping[str, Any] = {
 #: The views that are left where a network has never seen the others in training.
 FEWER = {"flip": {"flip": "none", "both": "shifts"}, "shift": {"shifts": "none", "both": "flip"}}
 #: Recipes whose names stand left of their points, since others lie to the right.
-LEFT = ("default", "pixels-best", "features-quick", "features-best", "mnist-best", "mnist-features", "mnist-3")
+LEFT = ("default", "pixels-best", "features-quick", "features-patches", "mnist-best", "mnist-features", "mnist-3")
 
 
 def worth_drawing(means: Mapping[str, float]) -> list[str]:
@@ -254,7 +254,7 @@ def figure_of(rows: Sequence[Row]) -> Any:
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.spines["bottom"].set_color(LINE)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.margins(x=0.22, y=0.12)
+        axes.margins(x=0.3, y=0.12)
         for name, seconds, mean, sd in own:
             colour = RIGHT if sees(name) == "pixels" else WRONG[0]
             axes.errorbar(seconds, mean, sd, fmt="o", color=colour, markersize=6, capsize=3)
