@@ -67,7 +67,16 @@ OFF: Mapping[str, Any] = {
 #: The views that are left where a network has never seen the others in training.
 FEWER = {"flip": {"flip": "none", "both": "shifts"}, "shift": {"shifts": "none", "both": "flip"}}
 #: Recipes whose names stand left of their points, since others lie to the right.
-LEFT = ("default", "pixels-best", "features-quick", "features-patches", "mnist-best", "mnist-features", "mnist-3")
+LEFT = (
+    "default",
+    "features-best",
+    "pixels-best",
+    "features-quick",
+    "features-patches",
+    "mnist-best",
+    "mnist-features",
+    "mnist-3",
+)
 
 
 def worth_drawing(means: Mapping[str, float]) -> list[str]:
