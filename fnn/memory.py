@@ -42,7 +42,7 @@ def estimate(config: Config, images: Images) -> int:
     batch = min(config.batch_size, rows)
     values = (
         parameters(config, images) * vectors
-        + max(WINDOW, batch) * (features + 1)
+        + max(WINDOW, batch * (features + 1))
         + max((3 + 2 * bool(config.dropout) + 2 * (config.normalization != "none")) * batch, ROWS) * hidden
     )
     if config.normalization != "none":  # statistics of many images at once

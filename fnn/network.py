@@ -148,14 +148,14 @@ def propagate(f: Activation, maps: Sequence[Array], design: Array, to: Activatio
     """
     a = design
     for matrix, z, following, mask, norm in zip(maps, to.outputs, to.inputs, to.masks, to.norms, strict=False):
-        np.dot(matrix, a, out=z)
+        matrix.dot(a, out=z)
         if norm is not None:
             norm.apply(z)
         f.apply(z)
         if mask is not None:
             np.multiply(z, mask, out=following[:-1])
         a = following
-    np.dot(maps[-1], a, out=logits)
+    maps[-1].dot(a, out=logits)
 
 
 def backpropagate(
@@ -167,16 +167,16 @@ def backpropagate(
     """
     delta = to.output
     for k in range(len(weights) - 1, 0, -1):
-        np.dot(at.inputs[k - 1], delta.T, out=gradients[k])
+        at.inputs[k - 1].dot(delta.T, out=gradients[k])
         below = to.hidden[k - 1]
-        np.dot(weights[k], delta, out=below)
+        weights[k].dot(delta, out=below)
         np.multiply(below, f.slope(at.outputs[k - 1], to.scratch[k - 1]), out=below)
         if (mask := at.masks[k - 1]) is not None:
             np.multiply(below, mask, out=below)
         if (norm := at.norms[k - 1]) is not None:
             norm.pull_back(below)
         delta = below
-    np.dot(design, delta.T, out=gradients[0])
+    design.dot(delta.T, out=gradients[0])
     for norm, gradient in zip(at.norms, gradients, strict=False):
         if norm is not None:
             gradient[-1] = norm.total[:, 0]  # what the product has found is 0: a bias before the mean has no effect

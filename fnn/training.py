@@ -16,11 +16,11 @@ from fnn.errors import DivergenceError
 from fnn.helpers import at_once
 from fnn.network import Params, Spec, folded, gradient_pass, init_params
 from fnn.optimizers import averaged
-from fnn.updates import BLOCK, Optimizer, Signal, State, bind, in_turn
+from fnn.updates import BLOCK, Optimizer, Signal, State, Step, bind, in_turn
 
 SHARED_FROM = 1 << 20  # parameters: smaller updates gain less by a second thread than it takes to wake it
 POPULATION = 5000  # images at least, where there are so many, whose statistics stand for those of all
-WINDOW = 512  # rows gathered at a time: small batches share the cost of the call, and the rows stay in cache
+WINDOW = 1 << 21  # numbers gathered at a time: small batches share what a window costs, and few rows are held twice
 
 
 @frozen
@@ -129,17 +129,15 @@ def _advance(plan: Plan, data: Dataset, given: list[TrainState], steps: int | No
     order = epoch_order(n, plan.seed, state.epoch)
     theta, memory = state.params.theta, state.optimizer_state
     gradient = np.empty_like(theta)
-    parts = plan.threads if blas.YIELDS and theta.size >= SHARED_FROM else 1
-    update = bind(
-        plan.optimizer, spec.sizes, theta, gradient, memory, BLOCK * parts, parts, at_once if parts > 1 else in_turn
-    )
-    windows = tuple(_windows(plan, n, done, end))
+    update = bound(plan, theta, gradient, memory)
+    columns = data.design.shape[1]
+    windows = tuple(_windows(size, max(1, WINDOW // (size * columns)), n, done, end))
     masks = {b: _masks(plan, b) for _, b, _ in windows}
     passes = {b: gradient_pass(spec, theta, gradient, b, masks[b], plan.normalizes) for _, b, _ in windows}
     change = transform_of(plan.augmentation, spec.sizes[0], plan.seed, data.features)
     tally, step = state.tally if done else Tally(), state.step
 
-    gathered = np.empty((min(max(WINDOW, size), n), data.design.shape[1]), spec.dtype)
+    gathered = np.empty((max((batch * count for _, batch, count in windows), default=0), columns), spec.dtype)
 
     # Sigmoid's exp overflows by design, and a diverging run may produce anything until the check after its window.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -166,19 +164,24 @@ def _advance(plan: Plan, data: Dataset, given: list[TrainState], steps: int | No
     return TrainState(params, freeze_all(memory), step, state.epoch + (end == total), tally)
 
 
+def bound(plan: Plan, theta: Array, gradient: Array, memory: State) -> Step:
+    """Return the plan's update of these arrays, to be overwritten, by as many threads as pay."""
+    parts = plan.threads if blas.YIELDS and theta.size >= SHARED_FROM else 1
+    apply = at_once if parts > 1 else in_turn
+    return bind(plan.optimizer, plan.spec.sizes, theta, gradient, memory, BLOCK * parts, parts, apply)
+
+
 def _masks(plan: Plan, n: int) -> tuple[Array, ...]:
     """Allocate the masks of dropout, one for each hidden layer and overwritten at each step; none without dropout."""
     hidden = plan.spec.sizes[1:-1] if plan.dropout else ()
     return tuple(np.empty((width, n), plan.spec.dtype) for width in hidden)
 
 
-def _windows(plan: Plan, n: int, first: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Cut an epoch's steps ``first .. end`` into windows of about WINDOW: (first sample, batch size, batches)."""
-    size = plan.batch_size
+def _windows(size: int, most: int, n: int, first: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Cut an epoch's steps ``first .. end`` into windows of at most so many: (first sample, batch size, batches)."""
     whole = min(end, n // size)
-    per_window = max(1, WINDOW // size)
-    for step in range(first, whole, per_window):
-        yield step * size, size, min(per_window, whole - step)
+    for step in range(first, whole, most):
+        yield step * size, size, min(most, whole - step)
     if end > n // size:
         yield n // size * size, n % size, 1
 
