@@ -12,16 +12,18 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import cycle, pairwise
 from typing import Any
 
 import numpy as np
 
 import fnn
 from fnn import threads
+from fnn.activations import ACTIVATIONS
 from fnn.arrays import Array, thaw
 from fnn.data import Dataset
-from fnn.updates import Signal, bind
+from fnn.training import WINDOW, bound
+from fnn.updates import Signal
 from reports.cells import Cell, cell_of
 
 Block = Callable[[], object]
@@ -41,12 +43,30 @@ def arrays() -> tuple[Array, Array]:
 def ours(cell: Cell, steps: int) -> Block:
     """The path of train.py: run_epoch, in ten pieces an epoch, with the threads that auto chooses."""
     images = fnn.load("fashion_mnist")
-    data = fnn.dataset(images.train_images, images.train_labels)
-    spec = fnn.Spec(cell.sizes, activation=cell.activation)
+    return _trained(_plan(cell.sizes, cell), fnn.dataset(images.train_images, images.train_labels), steps)
+
+
+def calls(cell: Cell, steps: int) -> Block:
+    """Our own step with all widths 1: what the interpreter and NumPy's calls cost when there is nothing to compute."""
+    return _trained(_plan(ones(cell), cell), _random(ones(cell), cell), steps)
+
+
+def ones(cell: Cell) -> tuple[int, ...]:
+    """The sizes of a network as deep as the cell's, all of whose widths but the classes are 1."""
+    return (1, *(1 for _ in cell.hidden), 10)
+
+
+def _plan(sizes: tuple[int, ...], cell: Cell) -> fnn.Plan:
+    spec = fnn.Spec(sizes, activation=cell.activation)
     count = threads.choose("auto", spec, cell.batch)
     threads.limited(count)
-    plan = fnn.Plan(spec, fnn.OPTIMIZERS[cell.optimizer](), rate(cell), cell.batch, threads=count)
-    return _trained(plan, data, steps)
+    return fnn.Plan(spec, fnn.OPTIMIZERS[cell.optimizer](), rate(cell), cell.batch, threads=count)
+
+
+def _random(sizes: tuple[int, ...], cell: Cell) -> Dataset:
+    """As many images as Fashion-MNIST has for training, cut to whole batches."""
+    generator, n = np.random.default_rng(0), max(cell.batch, 60_000 // cell.batch * cell.batch)
+    return fnn.dataset(generator.integers(0, 256, (n, sizes[0]), np.uint8), generator.integers(0, 10, n))
 
 
 def _trained(plan: fnn.Plan, data: Dataset, steps: int) -> Block:
@@ -62,61 +82,34 @@ def _trained(plan: fnn.Plan, data: Dataset, steps: int) -> Block:
     return block
 
 
-def floor(cell: Cell, steps: int) -> Block:
-    """The matrix products of a step alone, on arrays of the layout that NumPy multiplies fastest without a copy."""
-    return _products(cell.sizes, cell.batch, steps)
-
-
-def dots(cell: Cell, steps: int) -> Block:
-    """The same products with all widths 1: what calling them costs."""
-    return _products((1,) * len(cell.sizes), cell.batch, steps)
-
-
-def _products(sizes: tuple[int, ...], batch: int, steps: int) -> Block:
-    generator = np.random.default_rng(0)
-    draw = lambda *shape: generator.random(shape, np.float32)  # noqa: E731
+def floor(sizes: tuple[int, ...], cell: Cell, steps: int) -> Block:
+    """The matrix products of a step, on arrays of the layout that NumPy multiplies fastest without a copy."""
+    _plan(sizes, cell)  # which chooses the threads
+    draw = lambda *shape: np.random.default_rng(0).random(shape, np.float32)  # noqa: E731
     layers = [
-        (draw(batch, i), draw(i, o), draw(batch, o), draw(batch, o), draw(i, o), draw(batch, i))
+        (draw(cell.batch, i), draw(i, o), draw(cell.batch, o), draw(cell.batch, o), draw(i, o), draw(cell.batch, i))
         for i, o in pairwise(sizes)
     ]
 
     def block() -> None:
         for _ in range(steps):
             for number, (x, w, g, z, dw, dx) in enumerate(layers):
-                np.dot(x, w, out=z)
-                np.dot(x.T, g, out=dw)
+                x.dot(w, out=z)
+                x.T.dot(g, out=dw)
                 if number:
-                    np.dot(g, w.T, out=dx)
+                    g.dot(w.T, out=dx)
 
     return block
 
 
-def calls(cell: Cell, steps: int) -> Block:
-    """Our own step with all widths 1: what the interpreter and NumPy's calls cost when there is nothing to compute."""
-    generator = np.random.default_rng(0)
-    n = max(cell.batch, 60_000 // cell.batch * cell.batch)
-    data = fnn.dataset(generator.integers(0, 256, (n, 1), np.uint8), generator.integers(0, 10, n))
-    spec = fnn.Spec((1, *(1 for _ in cell.hidden), 10), activation=cell.activation)
-    return _trained(fnn.Plan(spec, fnn.OPTIMIZERS[cell.optimizer](), rate(cell), cell.batch), data, steps)
-
-
-def update(cell: Cell, steps: int) -> Block:
-    """Our own optimizer alone, on vectors of the network's size."""
-    return _updated(cell.sizes, cell, steps)
-
-
-def rules(cell: Cell, steps: int) -> Block:
-    """The same with all widths 1: what calling its rule costs."""
-    return _updated((1,) * len(cell.sizes), cell, steps)
-
-
-def _updated(sizes: tuple[int, ...], cell: Cell, steps: int) -> Block:
-    spec, optimizer = fnn.Spec(sizes), fnn.OPTIMIZERS[cell.optimizer]()
-    params = fnn.init_params(spec, 0)
+def update(sizes: tuple[int, ...], cell: Cell, steps: int) -> Block:
+    """The optimizer's update of the network's parameters."""
+    plan = _plan(sizes, cell)
+    params = fnn.init_params(plan.spec, 0)
     gradient = np.random.default_rng(0).normal(0, 1e-3, params.theta.size).astype(np.float32)
-    theta, memory, at = np.array(params.theta), thaw(optimizer.init(params)), [0]
+    theta, memory, at = np.array(params.theta), thaw(plan.optimizer.init(params)), [0]
     wanted = np.empty_like(gradient)
-    step = bind(optimizer, spec.sizes, theta, wanted, memory)
+    step = bound(plan, theta, wanted, memory)
 
     def block() -> None:
         wanted[:] = gradient  # once a block: some rules use the gradient up, which costs the others nothing
@@ -125,6 +118,47 @@ def _updated(sizes: tuple[int, ...], cell: Cell, steps: int) -> Block:
             step(Signal(wanted, rate(cell), at[0], 1.0), memory)
 
     return block
+
+
+def units(sizes: tuple[int, ...], cell: Cell, steps: int) -> Block:
+    """The activation of each hidden layer, its slope and the product of the cotangent with that."""
+    f, generator = ACTIVATIONS[cell.activation], np.random.default_rng(0)
+    layers = [
+        tuple(generator.normal(0, 1, (width, cell.batch)).astype(np.float32) for _ in range(4)) for width in sizes[1:-1]
+    ]
+
+    def block() -> None:
+        with np.errstate(over="ignore"):
+            for _ in range(steps):
+                for z, below, scratch, out in layers:
+                    f.apply(z)
+                    np.multiply(below, f.slope(z, scratch), out=out)
+
+    return block
+
+
+def gather(sizes: tuple[int, ...], cell: Cell, steps: int) -> Block:
+    """The batches' images, from rows all over the data, as many at once as run_epoch takes."""
+    design = _random(sizes, cell).design
+    order = np.random.default_rng(0).permutation(len(design))
+    most = max(1, WINDOW // (cell.batch * design.shape[1]))
+    rows = [order[start : start + most * cell.batch] for start in range(0, len(order), most * cell.batch)]
+    out = np.empty((max(map(len, rows)), design.shape[1]), design.dtype)
+
+    def block() -> None:
+        done = 0
+        for window in cycle(rows):
+            if done >= steps:
+                return
+            window = window[: (steps - done) * cell.batch]
+            design.take(window, axis=0, out=out[: len(window)], mode="clip")
+            done += len(window) // cell.batch
+
+    return block
+
+
+#: What a step consists of besides calls. Each can be timed with all widths 1, too, under its name and a 1.
+PARTS = {part.__name__: part for part in (floor, update, units, gather)}
 
 
 def jax_scan(cell: Cell, steps: int) -> Block:
@@ -247,11 +281,9 @@ def sklearn(cell: Cell, steps: int) -> Block:
 
 IMPLEMENTATIONS: dict[str, Callable[[Cell, int], Block]] = {
     "fnn": ours,
-    "floor": floor,
-    "dots": dots,
     "calls": calls,
-    "update": update,
-    "rules": rules,
+    **{name: lambda cell, steps, part=part: part(cell.sizes, cell, steps) for name, part in PARTS.items()},
+    **{f"{name}1": lambda cell, steps, part=part: part(ones(cell), cell, steps) for name, part in PARTS.items()},
     "jax_scan": jax_scan,
     "torch": torch,
     "keras": keras,

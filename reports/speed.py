@@ -22,9 +22,9 @@ from fnn import threads
 from fnn.cli import guarded
 from fnn.errors import UserError
 from reports.cells import CELLS, cell_of
-from reports.peers import IMPLEMENTATIONS
+from reports.peers import IMPLEMENTATIONS, PARTS
 
-OWN = ("fnn", "floor", "dots", "calls", "update", "rules")  # what of IMPLEMENTATIONS is no peer's
+OWN = ("fnn", "calls", *PARTS, *(f"{part}1" for part in PARTS))  # what of IMPLEMENTATIONS is no peer's
 PEERS = tuple(name for name in IMPLEMENTATIONS if name not in OWN)
 ROUNDS = 5
 STEPS, LONGEST, SHORTEST = 2000, 10.0, 1.0  # of ours a cell: so many steps, but within so many seconds
@@ -157,18 +157,17 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     save(figure, path)
 
 
-def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m reports.speed", description=__doc__.split("\n\n")[0])
+def add_choices(parser: argparse.ArgumentParser) -> None:
+    """Add the options of what is timed."""
     parser.add_argument("--peers", default="", help=f"comma-separated, of {', '.join(PEERS)} (default: none)")
     parser.add_argument(
         "--cells", default=",".join(CELLS), help="comma-separated names, or hidden:batch:optimizer:activation"
     )
     parser.add_argument("--threads", type=int, choices=(1, 2), action="append", help="default: both")
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line and save no figure")
-    parser.add_argument(
-        "--save", action="store_true", help="save results/speed.jsonl and figures/speed.png of the report"
-    )
-    given = parser.parse_args(arguments)
+
+
+def chosen(given: argparse.Namespace) -> tuple[list[str], list[str], list[int]]:
+    """Return the peers, cells and numbers of threads that were asked for."""
     names = [name for name in given.peers.split(",") if name]
     for name in names:
         if name not in PEERS:
@@ -176,14 +175,27 @@ def main(arguments: list[str]) -> int:
     cells = given.cells.split(",")
     for cell in cells:
         cell_of(cell)
+    counts = given.threads or [count for count in (1, 2) if count <= threads.available()]
+    if max(counts) > threads.available():
+        raise UserError(f"--threads: expected at most {threads.available()} cores, found {max(counts)}")
+    return names, cells, counts
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m reports.speed", description=__doc__.split("\n\n")[0])
+    add_choices(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line and save no figure")
+    parser.add_argument(
+        "--save", action="store_true", help="save results/speed.jsonl and figures/speed.png of the report"
+    )
+    given = parser.parse_args(arguments)
+    names, cells, counts = chosen(given)
     rows: list[dict[str, Any]] = []
     if not given.json:
         print(
             f"{'cell':<22}threads  {'':<7}{'us a step':>12}{'samples/s':>12}{'/floor':>8}{'fnn/it':>8}{'peak MiB':>9}"
         )
-    for count in given.threads or (1, 2):
-        if count > threads.available():
-            raise UserError(f"--threads: expected at most {threads.available()} cores, found {count}")
+    for count in counts:
         for cell in cells:
             found = list(measure(cell, names, count))
             rows += found
