@@ -94,7 +94,7 @@ def test_the_formula_is_that_of_keras() -> None:
     import keras
 
     z = np.random.default_rng(0).normal(2, 3, (50, 4)).astype(np.float32)
-    layer = keras.layers.BatchNormalization(scale=False, epsilon=EPSILON)
+    layer = keras.layers.BatchNormalization(scale=False, epsilon=EPSILON, dtype="float32")
     layer.build(z.shape)
     layer.beta.assign(np.array([1, -2, 0.5, 0], np.float32))
     found = np.array(z.T)
