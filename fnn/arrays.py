@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
+from math import prod
 from typing import Any, TypeVar
 
 import attrs
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 Array = NDArray[Any]
 R = TypeVar("R")
+LINE = 64  # bytes of a line of the cache
 
 
 def freeze(array: Array) -> Array:
@@ -24,6 +26,27 @@ def freeze(array: Array) -> Array:
     """
     array.flags.writeable = False
     return array
+
+
+def empty(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """Return an array of any content that begins where a line of the cache does.
+
+    Vector instructions that straddle two lines take up to twice the time, and NumPy aligns to 16 bytes only.
+
+    >>> empty((3, 5), np.float32).ctypes.data % LINE
+    0
+    """
+    size = prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + LINE, np.uint8)
+    start = -memory.ctypes.data % LINE
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def copy(array: Array) -> Array:
+    """Return a writable copy that begins where a line of the cache does."""
+    out = empty(array.shape, array.dtype)
+    out[...] = array
+    return out
 
 
 _EMPTY = freeze(np.empty(0))  # stands for an array that has been taken out of a record
@@ -43,7 +66,7 @@ def map_arrays(function: Callable[[Array], Array], record: R) -> R:
 
 def thaw(record: R) -> R:
     """Copy a record's arrays into private, writable ones: the start of a transient, which ends with ``freeze_all``."""
-    return map_arrays(np.array, record)
+    return map_arrays(copy, record)
 
 
 def thaw_given(given: list[R]) -> R:
@@ -57,7 +80,7 @@ def thaw_given(given: list[R]) -> R:
     arrays: list[Array] = []
     empty = map_arrays(lambda array: arrays.append(array) or _EMPTY, given.pop())
     arrays.reverse()
-    return map_arrays(lambda _: np.array(arrays.pop()), empty)
+    return map_arrays(lambda _: copy(arrays.pop()), empty)
 
 
 def freeze_all(record: R) -> R:

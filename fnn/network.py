@@ -15,7 +15,7 @@ import numpy as np
 from attrs import frozen
 
 from fnn.activations import ACTIVATIONS, Activation
-from fnn.arrays import Array, freeze, freeze_all, rng, spans
+from fnn.arrays import Array, empty, freeze, freeze_all, rng, spans
 from fnn.coded import Coded
 from fnn.errors import UserError
 from fnn.initializers import INITIALIZERS
@@ -127,8 +127,10 @@ def activations(spec: Spec, n: int, masks: tuple[Array, ...] = (), norms: tuple[
     ``masks``, if any, multiply the hidden layers' outputs; ``norms``, if any, normalise what they are made of.
     """
     *hidden, classes = spec.sizes[1:]
-    inputs = tuple(np.ones((width + 1, n), spec.dtype) for width in hidden)
-    outputs = tuple(map(np.empty_like, masks)) or tuple(a[:-1] for a in inputs)
+    inputs = tuple(empty((width + 1, n), spec.dtype) for width in hidden)
+    for a in inputs:
+        a[-1] = 1
+    outputs = tuple(empty(mask.shape, spec.dtype) for mask in masks) or tuple(a[:-1] for a in inputs)
     none = (None,) * len(hidden)
     return Activations(inputs, outputs, np.empty((classes, n), spec.dtype), masks or none, norms or none)
 
@@ -136,7 +138,7 @@ def activations(spec: Spec, n: int, masks: tuple[Array, ...] = (), norms: tuple[
 def cotangents(spec: Spec, n: int) -> Cotangents:
     """Allocate the cotangents of a batch of ``n`` samples."""
     *hidden, classes = spec.sizes[1:]
-    below, scratch = (tuple(np.empty((width, n), spec.dtype) for width in hidden) for _ in range(2))
+    below, scratch = (tuple(empty((width, n), spec.dtype) for width in hidden) for _ in range(2))
     return Cotangents(below, scratch, np.empty((classes, n), spec.dtype))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from attrs import frozen
 
 from fnn import blas
-from fnn.arrays import Array, freeze, freeze_all, rng, thaw_given
+from fnn.arrays import Array, empty, freeze, freeze_all, rng, thaw_given
 from fnn.augment import NOTHING, Augmentation, draw_masks, transform_of
 from fnn.data import Dataset, epoch_order, targets
 from fnn.errors import DivergenceError
@@ -128,7 +128,7 @@ def _advance(plan: Plan, data: Dataset, given: list[TrainState], steps: int | No
     end = total if steps is None else min(total, done + steps)
     order = epoch_order(n, plan.seed, state.epoch)
     theta, memory = state.params.theta, state.optimizer_state
-    gradient = np.empty_like(theta)
+    gradient = empty(theta.shape, theta.dtype)
     update = bound(plan, theta, gradient, memory)
     columns = data.design.shape[1]
     windows = tuple(_windows(size, max(1, WINDOW // (size * columns)), n, done, end))
@@ -137,7 +137,7 @@ def _advance(plan: Plan, data: Dataset, given: list[TrainState], steps: int | No
     change = transform_of(plan.augmentation, spec.sizes[0], plan.seed, data.features)
     tally, step = state.tally if done else Tally(), state.step
 
-    gathered = np.empty((max((batch * count for _, batch, count in windows), default=0), columns), spec.dtype)
+    gathered = empty((max((batch * count for _, batch, count in windows), default=0), columns), spec.dtype)
 
     # Sigmoid's exp overflows by design, and a diverging run may produce anything until the check after its window.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -174,7 +174,7 @@ def bound(plan: Plan, theta: Array, gradient: Array, memory: State) -> Step:
 def _masks(plan: Plan, n: int) -> tuple[Array, ...]:
     """Allocate the masks of dropout, one for each hidden layer and overwritten at each step; none without dropout."""
     hidden = plan.spec.sizes[1:-1] if plan.dropout else ()
-    return tuple(np.empty((width, n), plan.spec.dtype) for width in hidden)
+    return tuple(empty((width, n), plan.spec.dtype) for width in hidden)
 
 
 def _windows(size: int, most: int, n: int, first: int, end: int) -> Iterator[tuple[int, int, int]]:

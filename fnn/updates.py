@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from attrs import evolve, frozen
 
-from fnn.arrays import Array, freeze, freeze_all, map_arrays, spans, thaw
+from fnn.arrays import LINE, Array, empty, freeze, freeze_all, map_arrays, spans, thaw
 from fnn.network import Params, weight_spans
 
 State = Any  # each optimizer's own frozen record
@@ -96,8 +96,8 @@ def bind(
 
     The blocks are dealt to ``parts`` that write different memory, so that ``apply`` may do them at the same time.
     """
-    share = -(-theta.size // parts)
-    scratch = [np.empty(min(block, share), theta.dtype) for _ in range(parts)]
+    share = -(-theta.size // parts // LINE) * LINE  # no two parts write into one line of the cache
+    scratch = [empty((min(block, theta.size),), theta.dtype) for _ in range(parts)]
 
     def cut(part: int, span: slice) -> tuple[Block, State]:
         def arrays(start: int, stop: int) -> tuple[Array, Array, Array]:

@@ -20,7 +20,7 @@ import numpy as np
 import fnn
 from fnn import threads
 from fnn.activations import ACTIVATIONS
-from fnn.arrays import Array, thaw
+from fnn.arrays import Array, empty, thaw
 from fnn.data import Dataset
 from fnn.training import WINDOW, bound
 from fnn.updates import Signal
@@ -107,8 +107,8 @@ def update(sizes: tuple[int, ...], cell: Cell, steps: int) -> Block:
     plan = _plan(sizes, cell)
     params = fnn.init_params(plan.spec, 0)
     gradient = np.random.default_rng(0).normal(0, 1e-3, params.theta.size).astype(np.float32)
-    theta, memory, at = np.array(params.theta), thaw(plan.optimizer.init(params)), [0]
-    wanted = np.empty_like(gradient)
+    theta, memory, at = thaw(params.theta), thaw(plan.optimizer.init(params)), [0]
+    wanted = thaw(gradient)
     step = bound(plan, theta, wanted, memory)
 
     def block() -> None:
@@ -143,7 +143,7 @@ def gather(sizes: tuple[int, ...], cell: Cell, steps: int) -> Block:
     order = np.random.default_rng(0).permutation(len(design))
     most = max(1, WINDOW // (cell.batch * design.shape[1]))
     rows = [order[start : start + most * cell.batch] for start in range(0, len(order), most * cell.batch)]
-    out = np.empty((max(map(len, rows)), design.shape[1]), design.dtype)
+    out = empty((max(map(len, rows)), design.shape[1]), design.dtype)
 
     def block() -> None:
         done = 0

@@ -9,7 +9,7 @@ from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fnn.arrays import Array, freeze_all, map_arrays, rng, same, spans, thaw
+from fnn.arrays import LINE, Array, freeze_all, map_arrays, rng, same, spans, thaw
 
 
 @frozen(eq=False)
@@ -40,6 +40,7 @@ def test_freezing_and_thawing_reach_every_array() -> None:
     assert all(a.flags.writeable for a in arrays(warm))
     assert not any(np.may_share_memory(a, b) for a, b in zip(arrays(cold), arrays(warm), strict=True))
     assert same(cold, warm)
+    assert all(a.ctypes.data % LINE == 0 for a in arrays(warm))
 
 
 def test_same_is_bitwise_and_sees_every_field() -> None:
