@@ -19,7 +19,7 @@ import numpy as np
 from attrs import frozen
 from numpy.lib.stride_tricks import sliding_window_view
 
-from fnn.arrays import Array, freeze, rng, spans
+from fnn.arrays import Array, empty, freeze, rng, spans
 
 PATCH = 6  # pixels a side
 MARGIN = 2  # zeros around an image
@@ -72,28 +72,33 @@ def fit(images: Array, seed: int = 0) -> Patches:
 def fill(learned: Patches, images: Array, out: Array, grid: int = GRID) -> None:
     """Write the features of images of bytes ``(n, side, side)`` into ``out``, ``(n, width(grid))``."""
     whitening, atoms = learned.whitening.astype(np.float32), learned.atoms.astype(np.float32)
-    threshold, most = round(THRESHOLD * UNIT**2), 2 * UNIT**2
-    limits = ((threshold, most), (-most, -threshold))  # what is nearer to zero than the threshold counts as it
+    threshold = round(THRESHOLD * UNIT**2)
     positions = images.shape[1] + 2 * MARGIN - PATCH + 1
     cells = _cells(positions, grid)
     size = cells[0].stop - cells[0].start
     height = min(size, EXACT // size)  # rows of patches at a time, of a row of cells
-    similar, limited = np.empty((2, height * positions, atoms.shape[1]), np.float32)
+    strips = tuple(spans(size, height))
+    shape = height * positions, atoms.shape[1]
+    similar, limited, above, below = (empty(shape, np.float32) for _ in range(4))
+    above[:], below[:] = threshold, -threshold  # two arrays are compared by vector instructions
     inside = np.zeros((grid, height, positions), np.float32)  # of each cell: the products with it are sums
     for number, cell in enumerate(cells):
         inside[number, :, cell] = 1
     inside = inside.reshape(grid, -1)
     for span in spans(len(images), BLOCK):
         v = _directions(_contrasted(_cut(images[span])), whitening).reshape(-1, positions, positions, PATCH**2)
-        sums = np.zeros((len(v), 2, grid, grid, atoms.shape[1]))
+        parts = np.empty((len(strips), len(v), 2, grid, grid, atoms.shape[1]), np.float32)
         for image, row in np.ndindex(len(v), grid):
-            for strip in spans(size, height):
+            for part, strip in zip(parts, strips, strict=True):
                 rows = v[image, cells[row]][strip].reshape(-1, PATCH**2)
                 n = len(rows)
-                np.dot(rows, atoms, out=similar[:n])
-                for half, (low, high) in enumerate(limits):
-                    np.clip(similar[:n], low, high, out=limited[:n])
-                    sums[image, half, row] += inside[:, :n] @ limited[:n]
+                rows.dot(atoms, out=similar[:n])
+                # What is nearer to zero than the threshold counts as it.
+                np.maximum(similar[:n], above[:n], out=limited[:n])
+                inside[:, :n].dot(limited[:n], out=part[image, 0, row])
+                np.minimum(similar[:n], below[:n], out=similar[:n])
+                inside[:, :n].dot(similar[:n], out=part[image, 1, row])
+        sums = np.sum(parts, axis=0, dtype=float)
         mean = (np.abs(sums, out=sums) / size**2 - threshold) / UNIT**2
         out[span] = np.sqrt(mean, out=mean).reshape(len(v), -1)
 

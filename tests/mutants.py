@@ -127,7 +127,8 @@ MUTANTS = (
     ("patches", "CONTRAST * 255**2", "CONTRAST * 255"),
     ("patches", "v *= (UNIT / np.maximum(length, 1)).astype(np.float32)[:, None]\n    return np.rint(v, out=v)", "v *= (UNIT / np.maximum(length, 1)).astype(np.float32)[:, None]\n    return v"),
     ("patches", "atoms[:, _mirrored_pixels()]", "atoms[:, ::-1]"),
-    ("patches", "(-most, -threshold)", "(-most, threshold)"),
+    ("patches", "below[:] = threshold, -threshold", "below[:] = threshold, threshold"),
+    ("patches", "np.sum(parts, axis=0, dtype=float)", "np.sum(parts[:1], axis=0, dtype=float)"),
     # normalisation
     ("normalization", "np.subtract(delta, share, out=delta)", "pass"),
     ("normalization", "np.subtract(delta, self.total / delta.shape[1], out=delta)", "pass"),
