@@ -298,11 +298,12 @@ def test_features_follow_an_image_before_they_are_mixed_and_dropped() -> None:
     assert 0.4 < np.mean(x[:, 64:] == 0) < 0.9, "half of the features are dropped, histograms too"
 
 
-def test_features_with_a_dictionary_are_only_mirrored() -> None:
-    assert transform_of(Augmentation(flip=True), 14264, 0, "patches")
+@pytest.mark.parametrize(("features", "width"), [("patches", 14264), ("pyramid", 14264 + 800 * 9)])
+def test_features_with_a_dictionary_are_only_mirrored(features: str, width: int) -> None:
+    assert transform_of(Augmentation(flip=True), width, 0, features)
     for name in ("shift", "rotation", "scaling", "shear", "elastic"):
-        with pytest.raises(UserError, match=rf"--{name}: expected features by rules alone.*found patches"):
-            transform_of(CHANGES[name], 14264, 0, "patches")
+        with pytest.raises(UserError, match=rf"--{name}: expected features by rules alone.*found {features}"):
+            transform_of(CHANGES[name], width, 0, features)
 
 
 def test_nothing_is_no_transform_and_noise_takes_any_shape() -> None:

@@ -27,8 +27,8 @@ def _everything_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features.patches, "SAMPLE", 3000)
 
 
-def stored(root: Path, images: Array = SOME) -> Array:
-    return stored_codes("patches", "fashion_mnist", images, root)[1]
+def stored(root: Path, images: Array = SOME, name: str = "patches") -> Array:
+    return stored_codes(name, "fashion_mnist", images, root)[1]
 
 
 def file_in(root: Path) -> Path:
@@ -36,14 +36,15 @@ def file_in(root: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("name", ["patches", "pyramid"])
 def test_features_are_computed_once_and_mapped(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fitted, first = stored_codes("patches", "fashion_mnist", SOME, tmp_path)
+    fitted, first = stored_codes(name, "fashion_mnist", SOME, tmp_path)
     assert same(first.copy(), codes(fitted, SOME).copy()) and not first.flags.writeable
     assert f"kept in {file_in(tmp_path)}" in capsys.readouterr().err
     monkeypatch.setattr(featurecache, "codes", None)
-    assert same(stored(tmp_path).copy(), first.copy())
+    assert same(stored(tmp_path, SOME, name).copy(), first.copy())
     assert not capsys.readouterr().err
     assert file_in(tmp_path).read_bytes()[12:-32] == first.tobytes()
     cut = tmp_path / "content"

@@ -99,8 +99,9 @@ def test_features_of_each_view_are_those_of_the_changed_image(views: str) -> Non
     np.testing.assert_allclose(found, np.mean(single, axis=0), rtol=1e-6)
 
 
-def test_what_permutes_features_is_all_that_those_with_a_dictionary_allow() -> None:
-    check("flip", 14264, "patches")
+@pytest.mark.parametrize(("features", "width"), [("patches", 14264), ("pyramid", 14264 + 800 * 9)])
+def test_what_permutes_features_is_all_that_those_with_a_dictionary_allow(features: str, width: int) -> None:
+    check("flip", width, features)
     for views in ("shifts", "both"):
-        with pytest.raises(UserError, match=r"--views: expected features by rules alone.*found patches"):
-            check(views, 14264, "patches")
+        with pytest.raises(UserError, match=rf"--views: expected features by rules alone.*found {features}"):
+            check(views, width, features)
