@@ -31,7 +31,8 @@ def freeze(array: Array) -> Array:
 def empty(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     """Return an array of any content that begins where a line of the cache does.
 
-    Vector instructions that straddle two lines take up to twice the time, and NumPy aligns to 16 bytes only.
+    Vector instructions that straddle two lines take up to twice the time, and NumPy aligns to 16 bytes only. It is a
+    view into a longer array that nobody else knows.
 
     >>> empty((3, 5), np.float32).ctypes.data % LINE
     0
@@ -78,9 +79,9 @@ def thaw_given(given: list[R]) -> R:
     ((array([0.]), array([1.])), [])
     """
     arrays: list[Array] = []
-    empty = map_arrays(lambda array: arrays.append(array) or _EMPTY, given.pop())
+    hollow = map_arrays(lambda array: arrays.append(array) or _EMPTY, given.pop())
     arrays.reverse()
-    return map_arrays(lambda _: copy(arrays.pop()), empty)
+    return map_arrays(lambda _: copy(arrays.pop()), hollow)
 
 
 def freeze_all(record: R) -> R:

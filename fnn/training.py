@@ -129,11 +129,11 @@ def _advance(plan: Plan, data: Dataset, given: list[TrainState], steps: int | No
     order = epoch_order(n, plan.seed, state.epoch)
     theta, memory = state.params.theta, state.optimizer_state
     gradient = empty(theta.shape, theta.dtype)
-    update = bound(plan, theta, gradient, memory)
+    update = bound_update(plan, theta, gradient, memory)
     columns = data.design.shape[1]
     windows = tuple(_windows(size, max(1, WINDOW // (size * columns)), n, done, end))
-    masks = {b: _masks(plan, b) for _, b, _ in windows}
-    passes = {b: gradient_pass(spec, theta, gradient, b, masks[b], plan.normalizes) for _, b, _ in windows}
+    masks = {b: _masks(plan, b) for b in {b for _, b, _ in windows}}
+    passes = {b: gradient_pass(spec, theta, gradient, b, each, plan.normalizes) for b, each in masks.items()}
     change = transform_of(plan.augmentation, spec.sizes[0], plan.seed, data.features)
     tally, step = state.tally if done else Tally(), state.step
 
@@ -164,7 +164,7 @@ def _advance(plan: Plan, data: Dataset, given: list[TrainState], steps: int | No
     return TrainState(params, freeze_all(memory), step, state.epoch + (end == total), tally)
 
 
-def bound(plan: Plan, theta: Array, gradient: Array, memory: State) -> Step:
+def bound_update(plan: Plan, theta: Array, gradient: Array, memory: State) -> Step:
     """Return the plan's update of these arrays, to be overwritten, by as many threads as pay."""
     parts = plan.threads if blas.YIELDS and theta.size >= SHARED_FROM else 1
     apply = at_once if parts > 1 else in_turn

@@ -96,7 +96,7 @@ def bind(
 
     The blocks are dealt to ``parts`` that write different memory, so that ``apply`` may do them at the same time.
     """
-    share = -(-theta.size // parts // LINE) * LINE  # no two parts write into one line of the cache
+    share = -(-theta.size // parts // LINE) * LINE  # LINE elements are whole lines: no two parts write into one
     scratch = [empty((min(block, theta.size),), theta.dtype) for _ in range(parts)]
 
     def cut(part: int, span: slice) -> tuple[Block, State]:

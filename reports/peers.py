@@ -16,13 +16,14 @@ from itertools import cycle, pairwise
 from typing import Any
 
 import numpy as np
+from attrs import evolve
 
 import fnn
 from fnn import threads
 from fnn.activations import ACTIVATIONS
-from fnn.arrays import Array, empty, thaw
+from fnn.arrays import Array, empty, map_arrays, thaw
 from fnn.data import Dataset
-from fnn.training import WINDOW, bound
+from fnn.training import WINDOW, bound_update
 from fnn.updates import Signal
 from reports.cells import Cell, cell_of
 
@@ -42,12 +43,14 @@ def arrays() -> tuple[Array, Array]:
 
 def ours(cell: Cell, steps: int) -> Block:
     """The path of train.py: run_epoch, in ten pieces an epoch, with the threads that auto chooses."""
-    images = fnn.load("fashion_mnist")
-    return _trained(_plan(cell.sizes, cell), fnn.dataset(images.train_images, images.train_labels), steps)
+    images, plan = fnn.load("fashion_mnist"), _plan(cell.sizes, cell)
+    count = threads.choose("auto", plan.spec, cell.batch)
+    threads.limited(count)
+    return _trained(evolve(plan, threads=count), fnn.dataset(images.train_images, images.train_labels), steps)
 
 
 def calls(cell: Cell, steps: int) -> Block:
-    """Our own step with all widths 1: what the interpreter and NumPy's calls cost when there is nothing to compute."""
+    """Our own step with all widths 1 but the classes: what the interpreter, NumPy's calls and the loss cost."""
     return _trained(_plan(ones(cell), cell), _random(ones(cell), cell), steps)
 
 
@@ -58,9 +61,7 @@ def ones(cell: Cell) -> tuple[int, ...]:
 
 def _plan(sizes: tuple[int, ...], cell: Cell) -> fnn.Plan:
     spec = fnn.Spec(sizes, activation=cell.activation)
-    count = threads.choose("auto", spec, cell.batch)
-    threads.limited(count)
-    return fnn.Plan(spec, fnn.OPTIMIZERS[cell.optimizer](), rate(cell), cell.batch, threads=count)
+    return fnn.Plan(spec, fnn.OPTIMIZERS[cell.optimizer](), rate(cell), cell.batch, threads=threads.available())
 
 
 def _random(sizes: tuple[int, ...], cell: Cell) -> Dataset:
@@ -84,8 +85,7 @@ def _trained(plan: fnn.Plan, data: Dataset, steps: int) -> Block:
 
 def floor(sizes: tuple[int, ...], cell: Cell, steps: int) -> Block:
     """The matrix products of a step, on arrays of the layout that NumPy multiplies fastest without a copy."""
-    _plan(sizes, cell)  # which chooses the threads
-    draw = lambda *shape: np.random.default_rng(0).random(shape, np.float32)  # noqa: E731
+    draw = lambda *shape: thaw(np.random.default_rng(0).random(shape, np.float32))  # noqa: E731
     layers = [
         (draw(cell.batch, i), draw(i, o), draw(cell.batch, o), draw(cell.batch, o), draw(i, o), draw(cell.batch, i))
         for i, o in pairwise(sizes)
@@ -109,11 +109,13 @@ def update(sizes: tuple[int, ...], cell: Cell, steps: int) -> Block:
     gradient = np.random.default_rng(0).normal(0, 1e-3, params.theta.size).astype(np.float32)
     theta, memory, at = thaw(params.theta), thaw(plan.optimizer.init(params)), [0]
     wanted = thaw(gradient)
-    step = bound(plan, theta, wanted, memory)
+    step = bound_update(plan, theta, wanted, memory)
 
     def block() -> None:
-        wanted[:] = gradient  # once a block: some rules use the gradient up, which costs the others nothing
-        for _ in range(steps):
+        for k in range(steps):
+            if k % 50 == 0:  # NAdam's rule uses the gradient up: what is left of it would grow without end
+                wanted[:] = gradient
+                map_arrays(lambda array: array.fill(0) or array, memory)
             at[0] += 1
             step(Signal(wanted, rate(cell), at[0], 1.0), memory)
 
@@ -124,15 +126,16 @@ def units(sizes: tuple[int, ...], cell: Cell, steps: int) -> Block:
     """The activation of each hidden layer, its slope and the product of the cotangent with that."""
     f, generator = ACTIVATIONS[cell.activation], np.random.default_rng(0)
     layers = [
-        tuple(generator.normal(0, 1, (width, cell.batch)).astype(np.float32) for _ in range(4)) for width in sizes[1:-1]
+        tuple(thaw(generator.normal(0, 1, (width, cell.batch)).astype(np.float32)) for _ in range(3))
+        for width in sizes[1:-1]
     ]
 
     def block() -> None:
         with np.errstate(over="ignore"):
             for _ in range(steps):
-                for z, below, scratch, out in layers:
+                for z, below, scratch in layers:
                     f.apply(z)
-                    np.multiply(below, f.slope(z, scratch), out=out)
+                    np.multiply(below, f.slope(z, scratch), out=scratch)  # what is below stays as it is
 
     return block
 

@@ -26,8 +26,8 @@ from reports.peers import IMPLEMENTATIONS, PARTS
 
 OWN = ("fnn", "calls", *PARTS, *(f"{part}1" for part in PARTS))  # what of IMPLEMENTATIONS is no peer's
 PEERS = tuple(name for name in IMPLEMENTATIONS if name not in OWN)
-ROUNDS = 15
-STEPS, LONGEST, SHORTEST = 2000, 10.0, 3.0  # of ours a cell: so many steps, but within so many seconds
+ROUNDS = 9
+STEPS, LONGEST, SHORTEST = 2000, 10.0, 4.5  # of ours a cell: so many steps, but within so many seconds
 FIGURE, RESULTS = (Path(__file__).parent / name for name in ("figures/speed.png", "results/speed.jsonl"))
 
 
