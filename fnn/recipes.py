@@ -93,6 +93,10 @@ PIXELS_BEST = Config(
     decoupled_weight_decay=0.1,
 )
 
+#: Deeper and narrower, on images that are also turned, scaled and mixed: as good by validation (92.57 %, seed 0), and
+#: it errs differently.
+PIXELS_DEEP = evolve(PIXELS_BEST, num_layers=3, hidden_size=(1024,), rotation=3.0, scaling=0.05, mixup=0.2)
+
 # Three configurations for MNIST, chosen before any of them was tried there, by what Fashion-MNIST has taught.
 #: The default's rule, falling rate, smoothed labels and decay; digits are easier: half the width.
 MNIST_1 = Config(dataset="mnist", epochs=15, hidden_size=(512, 256))
@@ -124,6 +128,7 @@ PRESETS: Mapping[str, Config] = {
     "assignment": ASSIGNMENT,
     "assignment-best": ASSIGNMENT_BEST,
     "pixels-best": PIXELS_BEST,
+    "pixels-deep": PIXELS_DEEP,
     "features-quick": FEATURES_QUICK,
     "features-long": FEATURES_LONG,
     "features-patches": FEATURES_PATCHES,
@@ -137,6 +142,6 @@ PRESETS: Mapping[str, Config] = {
 
 #: Models of several runs, by name: the presets of their members, each trained from so many seeds from 0 on.
 ENSEMBLES: Mapping[str, Mapping[str, int]] = {
-    "pixels-ensemble": {"pixels-best": 3},
+    "pixels-ensemble": {"pixels-best": 3, "pixels-deep": 3},
     "frontier": {"features-patches": 3, "features-long": 3},  # which see different things, and so err differently
 }

@@ -41,7 +41,9 @@ EXPERIMENTS = (
     Experiment("python -m reports.ingredients --save", "ingredients.jsonl", "what a recipe's ingredients cost"),
     Experiment("python -m reports.throughput", "throughput.jsonl", "trials a second"),
     Experiment("python -m reports.scaling", "scaling.jsonl", "time and memory by width, depth, batch and samples"),
-    Experiment("python -m reports.profile --peer jax_scan --save", "profile.jsonl", "where a step's time goes"),
+    Experiment(
+        "python -m reports.profile --peers jax_scan,torch,keras --save", "profile.jsonl", "where a step's time goes"
+    ),
     Experiment(
         "python -m reports.speed --peers jax_scan,torch,keras,sklearn --save", "speed.jsonl", "speed beside peers"
     ),

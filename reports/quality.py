@@ -257,13 +257,13 @@ def figure_of(rows: Sequence[Row]) -> Any:
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.tick_params(colors=FAINT, length=0)
+        axes.tick_params(colors=FAINT, length=0, labelsize=9)
         axes.grid(axis="y", color=LINE, linewidth=0.8)
         axes.set_axisbelow(True)
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.spines["bottom"].set_color(LINE)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.margins(x=0.3, y=0.12)
+        axes.margins(x=0.36, y=0.12)
         for name, seconds, mean, sd in own:
             colour = RIGHT if sees(name) == "pixels" else WRONG[0]
             axes.errorbar(seconds, mean, sd, fmt="o", color=colour, markersize=6, capsize=3)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fnn.config import FIELDS
+from reports.profile import SHOWN
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -43,7 +44,26 @@ def speed() -> str:
     return "\n".join(lines)
 
 
-PARTS: dict[str, Callable[[], str]] = {"arguments": arguments, "speed": speed}
+def profile() -> str:
+    """Return a table of where a step's time goes, from the results of reports/profile.py."""
+    about, *rows = map(json.loads, (ROOT / "reports" / "results" / "profile.jsonl").read_text().splitlines())
+    peers = list(rows[0].get("over", {}))
+    over = (f"over {name}, least" for name in peers)
+    lines = [
+        f"`{about['command']}`, {about['machine']}: shares of a step; our time over a peer's, and the least of it.",
+        "",
+        f"| cell | threads | us a step | {' | '.join(SHOWN)} | {' | '.join(over)} |",
+        "|---|---|---|" + "---|" * (len(SHOWN) + len(peers)),
+    ]
+    for row in rows:
+        shares = (f"{round(100 * row[name] / row['step'])} %" for name in SHOWN)
+        ratios = (f"{row['over'][name]['ratio']:.2f}, {row['over'][name]['least']:.2f}" for name in peers)
+        first = f"| {row['cell']} | {row['threads']} | {row['step']:,.0f} |"
+        lines.append(f"{first} {' | '.join(shares)} | {' | '.join(ratios)} |")
+    return "\n".join(lines)
+
+
+PARTS: dict[str, Callable[[], str]] = {"arguments": arguments, "speed": speed, "profile": profile}
 
 
 def rewritten(text: str) -> str:

@@ -60,9 +60,9 @@ def looks(runs: int, again: int) -> str:
         f"People can choose by them, and each look is a temptation: of the recipes, of their parts and of what was "
         f"tried beside them {runs} runs and ensembles have been tested, and {again} once more; "
         "[each look is listed](quality.md). Recipes were chosen by validation, some by the difference of a single "
-        "seed, which is within its noise. Some were replaced after their test figure had been seen, two of "
-        "`pixels-best` because of it, too ([which](../README.md#results)): the test figures of Fashion-MNIST are that "
-        "little too good."
+        "seed, which is within its noise. Some were replaced after their test figure had been seen, and some of these "
+        "because of it, too: two of `pixels-best`, one of `pixels-ensemble`, and `features-patches` by `features-best` "
+        "([which](../README.md#results)). So the test figures of Fashion-MNIST are that little too good."
     )
 
 
