@@ -87,6 +87,11 @@ def _parts_of_codes(config: Config, images: Images, chosen: Array, held_out: Arr
 
 def plan_for(config: Config, parts: Parts) -> Plan:
     """Return the plan of training that a configuration asks for."""
+    if config.normalization == "batch" and len(parts.train) % config.batch_size == 1:
+        raise UserError(
+            "--batch_size: expected one that leaves no last batch of a single image, which has no variance to "
+            f"normalise by, found {config.batch_size} for {len(parts.train)} images; another by one will do"
+        )
     return plan_of(config, parts.train.width, parts.train.classes, len(parts.train))
 
 

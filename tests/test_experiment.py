@@ -140,3 +140,10 @@ def test_too_few_images_or_classes_are_refused(
     few = evolve(images, train_images=images.train_images[:20], train_labels=freeze(np.array(labels, np.uint8)))
     with pytest.raises(UserError, match=message):
         parts_of(evolve(CONFIG, validation_fraction=fraction), few)
+
+
+def test_a_last_batch_of_one_image_is_refused_where_a_batch_is_normalised_by_its_variance(images: Images) -> None:
+    parts, config = parts_of(CONFIG, images), evolve(CONFIG, batch_size=49)  # 540 images
+    plan_for(config, parts)
+    with pytest.raises(UserError, match=r"--batch_size: .*found 49 for 540 images"):
+        plan_for(evolve(config, normalization="batch"), parts)
