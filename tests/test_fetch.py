@@ -4,6 +4,7 @@ import sys
 import tarfile
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import partial
@@ -79,7 +80,7 @@ def test_unreachable(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "refused" in str(unreachable("http://127.0.0.1:1"))
     monkeypatch.setattr(fetch, "ANSWER_LIMIT", 0.1)
     over = threading.Event()
-    monkeypatch.setattr(fetch.urllib.request, "urlopen", lambda *_, **__: nullcontext(over.wait(5)))
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: nullcontext(over.wait(5)))
     assert unreachable(address) == "no answer within 0 s"
     over.set()
 
