@@ -142,7 +142,13 @@ class Config:
         (1024,), "-sz", WIDTHS, "network", "width of every hidden layer, or one width for each: -sz 512 256 128"
     )
     activation: str = option("ReLU", "-a", one_of(ACTIVATIONS), "network", "activation function of the hidden layers")
-    weight_init: str = option("He", "-w_i", one_of(INITIALIZERS), "network", "distribution of the initial weights")
+    weight_init: str = option(
+        "He",
+        "-w_i",
+        one_of(INITIALIZERS),
+        "network",
+        "distribution of the initial weights; local: each unit first looks at a place of the image",
+    )
     normalization: str = option(
         "none", "", one_of(KINDS), "network", "standardise hidden units while they learn: over the batch, or not"
     )
@@ -219,6 +225,11 @@ class Config:
             )
         if self.patience and not self.validation_fraction:
             raise UserError(f"--patience: expected 0 without images to validate on, found {self.patience}")
+        if self.weight_init == "local" and self.features != "pixels":
+            raise UserError(
+                f"--weight_init: expected another than local for features that are no image's pixels, "
+                f"found --features {self.features}"
+            )
         if self.normalization == "batch" and self.batch_size == 1:
             raise UserError("--normalization: expected none for a --batch_size of 1, found batch: one has no variance")
 

@@ -1,13 +1,17 @@
-"""Initial weights: draws from zero-mean distributions whose width may depend on the fans."""
+"""Initial weights: draws from zero-mean distributions whose width may depend on the fans, and on the place."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import isqrt
 
 import numpy as np
-from attrs import frozen
+from attrs import Factory, field, frozen
 
 from fnn.arrays import Array
+
+Draw = Callable[[np.random.Generator, int, int], Array]
+SIGHT = 2.5  # pixels: standard deviation of the window through which a local unit begins to look
 
 
 @frozen
@@ -15,7 +19,8 @@ class Initializer:
     """Draws a weight matrix of shape ``(fan_in, fan_out)``; biases start at zero."""
 
     name: str
-    draw: Callable[[np.random.Generator, int, int], Array]
+    draw: Draw
+    first: Draw = field(default=Factory(lambda self: self.draw, takes_self=True))  # of the layer that sees the inputs
 
 
 def _random(rng: np.random.Generator, fan_in: int, fan_out: int) -> Array:
@@ -34,7 +39,29 @@ def _he(rng: np.random.Generator, fan_in: int, fan_out: int) -> Array:
     return rng.normal(0.0, np.sqrt(2 / fan_in), (fan_in, fan_out))
 
 
+def _local(rng: np.random.Generator, fan_in: int, fan_out: int) -> Array:
+    """Draw a unit's weights from ``N(0, 2 g_i^2 / sum_k g_k^2)`` with ``g_i = exp(-d_i^2 / (2 SIGHT^2))``.
+
+    ``d_i`` is the distance of pixel i of a square image from a random place of it, the unit's own, so that it begins by
+    looking there, as units of the eye and of convolutions do (d'Ascoli et al. 2019, "Finding the needle in the
+    haystack with convolutions"). He's width, with what it sees as its fan-in; any other number of inputs as He's.
+    """
+    side = isqrt(fan_in)
+    if side**2 != fan_in:
+        return _he(rng, fan_in, fan_out)
+    down, right = rng.uniform(0, side - 1, (2, 1, fan_out))
+    y, x = np.divmod(np.arange(fan_in)[:, None], side)
+    window = np.exp(-((y - down) ** 2 + (x - right) ** 2) / (2 * SIGHT**2))
+    return rng.standard_normal((fan_in, fan_out)) * window * np.sqrt(2 / np.sum(window**2, axis=0))
+
+
 #: Every initializer by its name on the command line.
 INITIALIZERS: Mapping[str, Initializer] = {
-    row.name: row for row in (Initializer("random", _random), Initializer("Xavier", _xavier), Initializer("He", _he))
+    row.name: row
+    for row in (
+        Initializer("random", _random),
+        Initializer("Xavier", _xavier),
+        Initializer("He", _he),
+        Initializer("local", _he, first=_local),
+    )
 }

@@ -9,7 +9,7 @@ separate sum for biases. Outside, a batch ``x`` is ``(n, features)`` and logits 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import chain, pairwise, repeat
 
 import numpy as np
 from attrs import frozen
@@ -94,9 +94,10 @@ def weight_spans(sizes: tuple[int, ...]) -> tuple[slice, ...]:
 def init_params(spec: Spec, seed: int) -> Params:
     """Draw the weights by the specification's initializer, biases zero: a pure function of (spec, seed)."""
     generator = rng(seed, "init")
-    draw = INITIALIZERS[spec.initializer].draw
+    row = INITIALIZERS[spec.initializer]
     theta = np.zeros(spec.parameters, spec.dtype)
-    for block, (fan_in, fan_out) in zip(matrices(spec.sizes, theta), spec.shapes, strict=True):
+    draws = chain([row.first], repeat(row.draw))
+    for draw, block, (fan_in, fan_out) in zip(draws, matrices(spec.sizes, theta), spec.shapes, strict=False):
         block[:-1] = draw(generator, fan_in, fan_out)
     return Params(spec.sizes, freeze(theta))
 
