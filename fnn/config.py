@@ -182,6 +182,9 @@ class Config:
     mixup: float = option(
         0.0, "", NOT_NEGATIVE, "training", "mix pairs of images and their labels by shares from Beta(mixup, mixup)"
     )
+    teacher: str = option(
+        "", "", TEXT, "training", "saved model whose answers to the images are learned in place of their labels"
+    )
     views: str = option(
         "none", "", one_of(VIEWS), "training", "views of an image to average the probabilities of, at the test only"
     )
@@ -334,6 +337,7 @@ WORDS: Mapping[str, str] = {
     "input_dropout": "indrop",
     "input_noise": "noise",
     "averaging": "mean",
+    "teacher": "taught",
     "views": "views",
     "validation_fraction": "val",
     "dtype": "as",
@@ -366,4 +370,4 @@ def _differences(config: Config) -> str:
 
 
 def _brief(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:g}"
+    return "-".join(re.findall(r"[\w.]+", value)) if isinstance(value, str) else f"{value:g}"

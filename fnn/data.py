@@ -24,6 +24,7 @@ class Dataset:
     labels: Array
     classes: int
     features: str = "pixels"  # a row of FEATURES: what the columns mean
+    taught: Array | None = None  # probabilities (n, classes) to learn in place of the labels: a teacher's answers
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -75,7 +76,8 @@ def check_labels(images: Array, labels: Array, classes: int) -> None:
 def take(data: Dataset, index: Array) -> Dataset:
     """Return the samples at ``index``, in its order."""
     design = data.design.at(index) if isinstance(data.design, Coded) else freeze(data.design[index])
-    return Dataset(design, freeze(data.labels[index]), data.classes, data.features)
+    taught = None if data.taught is None else freeze(data.taught[index])
+    return Dataset(design, freeze(data.labels[index]), data.classes, data.features, taught)
 
 
 def split(labels: Array, fraction: float, seed: int) -> tuple[Array, Array]:
@@ -107,6 +109,21 @@ def targets(labels: Array, classes: int, smoothing: float = 0.0, dtype: str = "f
     hot = labels[..., None, :] == np.arange(classes)[:, None]
     rest = smoothing / classes
     return freeze(np.where(hot, np.array(1 - smoothing + rest, dtype), np.array(rest, dtype)))
+
+
+def desired(data: Dataset, rows: Array, smoothing: float = 0.0, dtype: str = "float32") -> Array:
+    """Return what a network is to answer to the samples at ``rows`` (..., n): targets (..., classes, n).
+
+    They are what a teacher answers, where there is one: its probabilities tell what else an image is like (Hinton,
+    Vinyals & Dean 2015, "Distilling the knowledge in a neural network", at a temperature of one).
+
+    >>> two = Dataset(np.ones((2, 1)), np.array([0, 1]), 2)
+    >>> desired(two, np.array([1]), 0.2).ravel().tolist() == targets(np.array([1]), 2, 0.2).ravel().tolist()
+    True
+    """
+    if data.taught is None:
+        return targets(data.labels[rows], data.classes, smoothing, dtype)
+    return freeze(np.ascontiguousarray(data.taught[rows].swapaxes(-1, -2), dtype))
 
 
 @lru_cache(maxsize=2)

@@ -34,7 +34,7 @@ def assess(members: Sequence[Model], config: Config, part: str) -> tuple[str, An
         (images.test_images, images.test_labels) if part == "test" else (images.train_images, images.train_labels)
     )
     for member in members:
-        _check_size(pictures, member, config.dataset)
+        check_size(pictures, member, config.dataset)
     seen = _seen(members, pictures, labels)
     data = seen[0]
     results = [evaluate(m.spec, m.params, d, m.config.views) for m, d in zip(members, seen, strict=True)]
@@ -95,7 +95,7 @@ def read_pictures(path: Path, members: Sequence[Model], resize: bool = False, in
     several = path.suffix.lower() in (".npz", ".gz") or path.name.endswith("ubyte") or path.suffix == ".idx"
     images = read_images(path) if several else _read_picture(path, _side(members[0]) if resize else None)
     for member in members:
-        _check_size(images, member, path, "" if several else "; try --resize")
+        check_size(images, member, path, "" if several else "; try --resize")
     return freeze(255 - images) if invert else images
 
 
@@ -129,7 +129,7 @@ def _side(model: Model) -> int:
     return FEATURES[model.config.features].side(model.spec.sizes[0])
 
 
-def _check_size(images: Array, model: Model, where: object, advice: str = "") -> None:
+def check_size(images: Array, model: Model, where: object, advice: str = "") -> None:
     features, shape = FEATURES[model.config.features], images.shape[1:]
     if not features.takes(shape) or features.width(shape) != model.spec.sizes[0]:
         side = _side(model)

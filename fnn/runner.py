@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from math import isfinite
 from pathlib import Path
@@ -16,11 +16,11 @@ from attrs import asdict, define, evolve, frozen
 from fnn import checkpoint, figures, memory, threads
 from fnn.arrays import Array, freeze, map_arrays
 from fnn.config import Config
-from fnn.data import Dataset, targets
+from fnn.data import Dataset, desired
 from fnn.datacache import digest
 from fnn.datasets import Images, load
 from fnn.errors import DivergenceError, Interrupted
-from fnn.experiment import Parts, Report, best_of, dataset_of, observe, out_of_patience, parts_of, plan_for
+from fnn.experiment import Parts, Report, best_of, dataset_of, observe, out_of_patience, plan_for
 from fnn.features import Fitted
 from fnn.files import append_line
 from fnn.inference import show_confusion
@@ -28,6 +28,7 @@ from fnn.metrics import evaluate
 from fnn.network import Params, loss_and_grad, matrices
 from fnn.rundir import Model, best_model, claimed, read_reports, save_model, write_json
 from fnn.signals import Request, deferred
+from fnn.teaching import prepared, teachers
 from fnn.tracking import Tracker, open_run
 from fnn.training import Plan, TrainState, answer, initial_state
 
@@ -65,7 +66,9 @@ def run(config: Config, resume: bool = False, say: Say = print) -> dict[str, Any
     """
     images = load(config.dataset, Path(config.data_dir) if config.data_dir else None)
     memory.check(config, images)
-    parts = parts_of(config, images)
+    if config.teacher:
+        say(f"{config.teacher} answers to {len(images.train_images):,} images first")
+    parts = prepared(config, images)
     plan = plan_for(config, parts)
     # Copies: the images may be mapped from a file that is cut short before the run ends.
     images = evolve(images, test_images=_copy(images.test_images), test_labels=_copy(images.test_labels))
@@ -81,7 +84,7 @@ def run(config: Config, resume: bool = False, say: Say = print) -> dict[str, Any
         )
         stack.push(lambda kind, _error, _trace: tracker.finish(1 if kind else 0))
         request = stack.enter_context(deferred())
-        out = Outlets(directory, tracker, say, identity(images, parts.fitted), Kept())
+        out = Outlets(directory, tracker, say, identity(images, parts.fitted, teachers(config)), Kept())
         state, reports, best = _where_it_was(plan, out) if resume else (None, (), None)
         write_json(directory / "config.json", settings)
         if not resume:
@@ -99,10 +102,10 @@ def _copy(array: Array) -> Array:
     return freeze(np.array(array))
 
 
-def identity(images: Images, fitted: Fitted | None = None) -> str:
-    """Return in words which training images and features these are, so that a later run can tell if it has the same."""
+def identity(images: Images, fitted: Fitted | None = None, teachers: Sequence[Model] = ()) -> str:
+    """Return in words which training images, features and teachers these are, so that a run can tell if it resumes."""
     learned: list[Array] = []
-    map_arrays(lambda array: learned.append(array) or array, fitted)
+    map_arrays(lambda array: learned.append(array) or array, (fitted, *(teacher.params for teacher in teachers)))
     digests = (digest(array)[:16] for array in (images.train_images, images.train_labels, *learned))
     return ", ".join((f"{len(images.train_labels)} images", *digests))
 
@@ -220,7 +223,7 @@ def ruined() -> AbstractContextManager[None]:
 def _histograms(plan: Plan, params: Params, data: Dataset) -> dict[str, np.ndarray]:
     """Return the weights and biases of each layer that answers, and their gradients on the first images, by name."""
     n = min(len(data), 512)
-    wanted = targets(data.labels[:n], data.classes, plan.label_smoothing, plan.spec.dtype).T
+    wanted = desired(data, np.arange(n), plan.label_smoothing, plan.spec.dtype).T
     with ruined():
         _, gradient = loss_and_grad(plan.spec, params, data.design[:n][:, :-1], wanted)
     vectors = {"parameters": params.theta, "gradients": gradient}

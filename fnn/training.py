@@ -11,7 +11,7 @@ from attrs import frozen
 from fnn import blas
 from fnn.arrays import Array, empty, freeze, freeze_all, rng, thaw_given
 from fnn.augment import NOTHING, Augmentation, draw_masks, transform_of
-from fnn.data import Dataset, epoch_order, targets
+from fnn.data import Dataset, desired, epoch_order
 from fnn.errors import DivergenceError
 from fnn.helpers import at_once
 from fnn.network import Params, Spec, folded, gradient_pass, init_params
@@ -145,7 +145,7 @@ def _advance(plan: Plan, data: Dataset, given: list[TrainState], steps: int | No
             rows = order[start : start + size * count]
             x = data.design.take(rows, axis=0, out=gathered[: len(rows)], mode="clip")
             designs, labels = x.reshape(count, size, -1).transpose(0, 2, 1), data.labels[rows]
-            wanted = targets(labels.reshape(count, size), data.classes, plan.label_smoothing, spec.dtype)
+            wanted = desired(data, rows.reshape(count, size), plan.label_smoothing, spec.dtype)
             if change:
                 wanted = np.array(wanted)
                 for k in range(count):

@@ -24,11 +24,13 @@ from fnn import threads
 from fnn.config import Config, name_of
 from fnn.datasets import load
 from fnn.errors import DivergenceError, UserError
-from fnn.experiment import Parts, observe, out_of_patience, parts_of
+from fnn.experiment import Parts, observe, out_of_patience
 from fnn.sweepfile import config_of
+from fnn.teaching import prepared
 from fnn.tracking import Tracker, open_run
 
-SPLIT = ("dataset", "data_dir", "validation_fraction", "seed", "dtype", "features")  # settings that parts depend on
+#: Settings that parts depend on.
+SPLIT = ("dataset", "data_dir", "validation_fraction", "seed", "dtype", "features", "teacher")
 Event = tuple[int, str, Mapping[str, Any]]  # trial, epoch or end or error, details
 Tell = Callable[[Mapping[str, Any]], bool]  # tells of an epoch, and answers whether to go on
 
@@ -113,7 +115,7 @@ def _parts(config: Config) -> Parts:
 def _split_once(**settings: Any) -> Parts:
     """Return the split images, kept from trial to trial; the settings are all that they depend on."""
     config = Config(**settings)
-    return parts_of(config, load(config.dataset, Path(config.data_dir) if config.data_dir else None))
+    return prepared(config, load(config.dataset, Path(config.data_dir) if config.data_dir else None))
 
 
 @define(eq=False)

@@ -28,6 +28,7 @@ TESTS = [
     "augment",
     "views",
     "training",
+    "teaching",
     "helpers",
     "ensembles",
     "features",
@@ -49,6 +50,10 @@ MUTANTS = (
     ("initializers", "np.sqrt(6 / (fan_in + fan_out))", "np.sqrt(6 / fan_in)"),
     ("initializers", "np.sqrt(2 / fan_in)", "2 / fan_in"),
     ("initializers", "np.sqrt(2 / fan_in)", "np.sqrt(2 / fan_out)"),
+    ("initializers", "(2 * SIGHT**2)", "SIGHT**2"),
+    ("initializers", "np.sqrt(2 / np.sum(window**2, axis=0))", "np.sqrt(2 / np.sum(window, axis=0))"),
+    ("initializers", "rng.uniform(0, side - 1, (2, 1, fan_out))", "np.full((2, 1, fan_out), side / 2)"),
+    ("network", "chain([row.first], repeat(row.draw))", "repeat(row.first)"),
     # losses
     ("losses", "out = np.subtract(logits, np.maximum.reduce(logits, axis=CLASSES, keepdims=True), out=out)", "out = np.subtract(logits, 0, out=out)"),
     ("losses", "np.full((classes, classes), 1 / share, dtype)", "np.full((classes, classes), 1, dtype)"),
@@ -107,6 +112,9 @@ MUTANTS = (
     ("updates", "a[span], state)", "a[: span.stop - span.start], state)"),
     ("optimizers", "return (1 - beta**t) / (1 - beta)", "return 1 - beta**t"),
     # training
+    ("data", "data.taught[rows].swapaxes(-1, -2)", "data.taught[: rows.size].reshape(*rows.shape, -1).swapaxes(-1, -2)"),
+    ("teaching", "images.train_images[chosen[span]]", "images.train_images[span]"),
+    ("teaching", "np.setdiff1d(held_out, ", "np.setdiff1d(held_out[:0], "),
     ("training", "yield n // size * size, n % size, 1", "yield 0, n % size, 1"),
     ("training", "epoch_order(n, plan.seed, state.epoch)", "epoch_order(n, plan.seed, 0)"),
     ("training", "passes[size]", "passes[plan.batch_size] if size < plan.batch_size else passes[size]"),

@@ -67,6 +67,7 @@ MORE = {
     "mixup": ("0.2", 0.2),
     "views": ("flip", "flip"),
     "data_dir": ("here", "here"),
+    "teacher": ("a/best.npz", "a/best.npz"),
     "label_smoothing": ("0.2", 0.2),
     "decoupled_weight_decay": ("0", 0.0),
     "clip_norm": ("1", 1.0),

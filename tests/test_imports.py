@@ -17,7 +17,7 @@ LAYERS = """
     data augment views metrics training threads
     idx datacache fetch datasets featurecache
     config recipes experiment memory
-    checkpoint rundir ensembles figures inference tracking signals runner
+    checkpoint rundir ensembles figures inference teaching tracking signals runner
     sweepfile samplers trials importance workers search
     __init__ cli __main__
 """
