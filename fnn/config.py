@@ -8,6 +8,7 @@ import math
 import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -183,7 +184,11 @@ class Config:
         0.0, "", NOT_NEGATIVE, "training", "mix pairs of images and their labels by shares from Beta(mixup, mixup)"
     )
     teacher: str = option(
-        "", "", TEXT, "training", "saved model whose answers to the images are learned in place of their labels"
+        "",
+        "",
+        TEXT,
+        "training",
+        "saved model whose answers are learned in place of the labels; {seed} in its path is the run's",
     )
     views: str = option(
         "none", "", one_of(VIEWS), "training", "views of an image to average the probabilities of, at the test only"
@@ -240,6 +245,15 @@ class Config:
     def widths(self) -> tuple[int, ...]:
         """Widths of the hidden layers, one for each."""
         return self.hidden_size * self.num_layers if len(self.hidden_size) == 1 else self.hidden_size
+
+    @property
+    def teacher_path(self) -> Path | None:
+        """Where the teacher is, if there is one.
+
+        >>> str(Config(teacher="runs/features-{seed}/best.npz", seed=2).teacher_path)
+        'runs/features-2/best.npz'
+        """
+        return Path(self.teacher.replace("{seed}", str(self.seed))) if self.teacher else None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as JSON holds them; a single width as a number, so that it can be plotted."""

@@ -66,8 +66,8 @@ def run(config: Config, resume: bool = False, say: Say = print) -> dict[str, Any
     """
     images = load(config.dataset, Path(config.data_dir) if config.data_dir else None)
     memory.check(config, images)
-    if config.teacher:
-        say(f"{config.teacher} answers to {len(images.train_images):,} images first")
+    if config.teacher_path:
+        say(f"{config.teacher_path} answers to {len(images.train_images):,} images first")
     parts = prepared(config, images)
     plan = plan_for(config, parts)
     # Copies: the images may be mapped from a file that is cut short before the run ends.

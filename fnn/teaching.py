@@ -6,8 +6,6 @@ knowledge in a neural network"). The teacher may see features that its pupil doe
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from attrs import evolve
 
@@ -27,12 +25,13 @@ ROWS = 1000  # images that a teacher sees at once: their features may be many
 
 def teachers(config: Config) -> tuple[Model, ...]:
     """Return the networks of the teacher that a configuration names, if it names one; raises UserError otherwise."""
-    if config.teacher and not Path(config.teacher).is_file():
+    path = config.teacher_path
+    if path and not path.is_file():
         raise UserError(
-            f"--teacher: expected a saved model, found none at {config.teacher}; train one by python train.py "
-            f"--preset NAME --run_dir {Path(config.teacher).parent}, or name another"
+            f"--teacher: expected a saved model, found none at {path}; train one by python train.py --preset NAME "
+            f"--seed {config.seed} --run_dir {path.parent}, or name another"
         )
-    return load_members(Path(config.teacher)) if config.teacher else ()
+    return load_members(path) if path else ()
 
 
 def prepared(config: Config, images: Images) -> Parts:

@@ -31,6 +31,7 @@ from reports.recipes import (
     command_now,
     differing,
     ensemble,
+    from_pixels,
     known,
     named,
     preset_of,
@@ -39,7 +40,6 @@ from reports.recipes import (
     revision,
     row_of,
     run,
-    sees,
     spread,
 )
 
@@ -265,7 +265,7 @@ def figure_of(rows: Sequence[Row]) -> Any:
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.margins(x=0.36, y=0.12)
         for name, seconds, mean, sd in own:
-            colour = RIGHT if sees(name) == "pixels" else WRONG[0]
+            colour = RIGHT if from_pixels(name) else WRONG[0]
             axes.errorbar(seconds, mean, sd, fmt="o", color=colour, markersize=6, capsize=3)
             aside = {"xytext": (-7, 0), "ha": "right"} if name in LEFT else {"xytext": (7, 0), "ha": "left"}
             at = (seconds, mean)

@@ -121,8 +121,26 @@ def sees(name: str) -> str:
     ('pixels', 'patches and gradients')
     """
     members = ENSEMBLES.get(name, {name: 1})
-    words = (PRESETS[preset].features for preset in members)
-    return " and ".join(dict.fromkeys(SEES.get(word, word) for word in words))
+    return " and ".join(dict.fromkeys(_sees(PRESETS[preset]) for preset in members))
+
+
+def _sees(config: Config) -> str:
+    words = SEES.get(config.features, config.features)
+    return f"{words}, taught by {teacher_of(config)}" if config.teacher else words
+
+
+def teacher_of(config: Config) -> str:
+    """Return the preset that teaches a recipe: what the directory of its model is called, but for the seed."""
+    return Path(config.teacher).parent.name.removesuffix("-{seed}")
+
+
+def from_pixels(name: str) -> bool:
+    """Tell whether the networks of a recipe see the pixels alone, whatever their teachers see.
+
+    >>> from_pixels("pixels-ensemble"), from_pixels("frontier")
+    (True, False)
+    """
+    return all(PRESETS[preset].features == "pixels" for preset in ENSEMBLES.get(name, {name: 1}))
 
 
 def members_of(name: str) -> dict[str, Any]:
@@ -203,7 +221,13 @@ def run(preset: str, seed: int, changes: Mapping[str, Any], directory: Path, thr
 
 
 def train(preset: str, seed: int, changes: Mapping[str, Any], where: Path, threads: str) -> None:
-    """Train a preset with changes in a directory as everybody does, or go on with it; nothing if it is finished."""
+    """Train a preset with changes in a directory as everybody does, or go on with it; nothing if it is finished.
+
+    A teacher that isn't there is trained before: the preset that its directory is called after, of the same seed.
+    """
+    config = configure(PRESETS[preset], {**changes, "seed": seed})
+    if config.teacher_path and not config.teacher_path.exists():
+        train(teacher_of(config), seed, {}, config.teacher_path.parent, threads)
     if not (where / "summary.json").exists():
         options = ["--resume", str(where)]
         if not (where / "config.json").exists():

@@ -142,5 +142,12 @@ def test_a_taught_run_is_resumed_with_its_teacher_only(tmp_path: Path) -> None:
     refused(train("--resume", "r", "-e", "4", cwd=tmp_path), "last.npz", "data")
 
 
+def test_each_seed_may_have_its_own_teacher(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        saved(tmp_path / f"teacher-{seed}.npz", evolve(CONFIG, seed=seed))
+        (found,) = teachers(evolve(CONFIG, teacher=str(tmp_path / "teacher-{seed}.npz"), seed=seed))
+        assert found.config.seed == seed
+
+
 def test_a_run_is_named_after_its_teacher() -> None:
     assert "_taught_runs-a_b-best.npz_" in name_of(Config(teacher="runs/a_b/best.npz"))

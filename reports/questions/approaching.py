@@ -12,7 +12,7 @@ from reports.charts import Axis, Chart, Series, chart_figure
 from reports.intervals import wilson
 from reports.page import Block, Table
 from reports.quality import worth_drawing
-from reports.recipes import TESTED, command_of_all, named, preset_of, recorded, sees, spread
+from reports.recipes import TESTED, command_of_all, from_pixels, named, preset_of, recorded, sees, spread
 from reports.searches import summaries
 from reports.strategies import RESEEDED
 from reports.style import between, listed, percent
@@ -43,11 +43,6 @@ def blocks() -> list[Block]:
         ),
         recipe_table(found),
     ]
-
-
-def from_pixels(name: str) -> bool:
-    """Tell whether a recipe's network sees the pixels alone."""
-    return sees(name) == "pixels"
 
 
 def level(own: Sequence[Row]) -> float:
