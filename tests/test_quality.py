@@ -151,3 +151,22 @@ def test_what_is_missing_is_run_resumed_or_only_recorded_and_ensembles_are_made(
     assert both["test"] * 200 == pytest.approx(round(both["test"] * 200)) and both["command"].startswith(
         "python -m fnn"
     )
+
+
+def test_a_teacher_that_is_missing_is_trained_before_its_pupil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+    pupil = configure(PRESETS["default"], {"teacher": str(tmp_path / "mnist-1-{seed}" / "best.npz")})
+    monkeypatch.setattr(recipes, "PRESETS", {**PRESETS, "pupil": pupil})
+    monkeypatch.setattr(recipes.subprocess, "run", lambda command, **_: asked.append(command[2:]))
+    recipes.train("pupil", 2, {}, tmp_path / "pupil-2", "1")
+    rest = ["--threads", "1", "--wandb_mode", "disabled"]
+    first, second = (
+        ["--preset", name, "--seed", "2", "--run_dir", str(tmp_path / f"{name}-2"), *rest]
+        for name in ("mnist-1", "pupil")
+    )
+    assert asked == [first, second]
+    (tmp_path / "mnist-1-2").mkdir()
+    (tmp_path / "mnist-1-2" / "best.npz").touch()
+    recipes.train("pupil", 2, {}, tmp_path / "pupil-2", "1")
+    assert asked[2:] == [second]
+    assert recipes.sees("pupil") == "pixels, taught by mnist-1" and recipes.from_pixels("pupil")
