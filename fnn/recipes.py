@@ -97,6 +97,11 @@ PIXELS_BEST = Config(
 #: it errs differently.
 PIXELS_DEEP = evolve(PIXELS_BEST, num_layers=3, hidden_size=(1024,), rotation=3.0, scaling=0.05, mixup=0.2)
 
+#: The same network, each unit of which first looks at a place of the image, and which learns what the best network from
+#: patches answers instead of the labels. By validation, seed 0, the teacher's too: 92.87 %, with views 93.47, where
+#: pixels-deep has 92.53 and 93.03.
+PIXELS_TAUGHT = evolve(PIXELS_DEEP, weight_init="local", teacher="runs/features-best-{seed}/best.npz")
+
 # Three configurations for MNIST, chosen before any of them was tried there, by what Fashion-MNIST has taught.
 #: The default's rule, falling rate, smoothed labels and decay; digits are easier: half the width.
 MNIST_1 = Config(dataset="mnist", epochs=15, hidden_size=(512, 256))
@@ -129,6 +134,7 @@ PRESETS: Mapping[str, Config] = {
     "assignment-best": ASSIGNMENT_BEST,
     "pixels-best": PIXELS_BEST,
     "pixels-deep": PIXELS_DEEP,
+    "pixels-taught": PIXELS_TAUGHT,
     "features-quick": FEATURES_QUICK,
     "features-long": FEATURES_LONG,
     "features-patches": FEATURES_PATCHES,
