@@ -5,9 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import math
-import re
-import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,19 @@ from fnn.datasets import OFFICIAL
 from fnn.errors import UserError
 from fnn.features import FEATURES
 from fnn.initializers import INITIALIZERS
+from fnn.kinds import (
+    ANGLE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    TEXT,
+    THREADS,
+    WIDTHS,
+    YES_OR_NO,
+    Kind,
+    one_of,
+    whole,
+)
 from fnn.losses import LOSSES
 from fnn.network import Spec
 from fnn.normalization import KINDS
@@ -31,80 +42,7 @@ from fnn.updates import Optimizer
 from fnn.views import VIEWS
 from fnn.views import check as check_views
 
-
-@frozen
-class Kind:
-    """What values an option takes: ``parse`` returns the value or raises ValueError, ``expected`` says it in words."""
-
-    expected: str
-    parse: Callable[[Any], Any]
-    several: bool = False
-    metavar: str = "X"
-
-
-def one_of(choices: Iterable[str]) -> Kind:
-    names = tuple(choices)
-
-    def parse(value: Any) -> str:
-        if value not in names:
-            raise ValueError
-        return str(value)
-
-    return Kind(f"one of {', '.join(names)}", parse, metavar=f"{{{','.join(names)}}}")
-
-
 MODES = ("auto", "online", "offline", "disabled")  # of wandb
-LARGEST = 10**9  # of whole numbers: seeds fit it, and no count that could be trained exceeds it
-
-
-def whole(least: int, most: int = LARGEST) -> Kind:
-    def parse(value: Any) -> int:
-        number = int(value) if isinstance(value, float) and value.is_integer() else int(str(value))
-        if not least <= number <= most:
-            raise ValueError
-        return number
-
-    end = "10^9" if most == LARGEST else most
-    return Kind(f"a whole number from {least} to {end}", parse, metavar="N")
-
-
-def real(words: str, valid: Callable[[float], bool]) -> Kind:
-    def parse(value: Any) -> float:
-        number = float(str(value))
-        if not math.isfinite(number) or not valid(number):
-            raise ValueError
-        return number
-
-    return Kind(words, parse)
-
-
-def _widths(value: Any) -> tuple[int, ...]:
-    items = value if isinstance(value, list | tuple) else (value,)
-    words = re.findall(r"[^\s,\[\]()]+", " ".join(map(str, items)))  # a sweep agent passes "[512, 256]"
-    if not words:
-        raise ValueError
-    return tuple(map(whole(1).parse, words))
-
-
-def _yes_or_no(value: Any) -> str:
-    word = str(value).lower()  # YAML makes a boolean of a plain yes
-    if word not in ("yes", "true", "1", "no", "false", "0"):
-        raise ValueError
-    return "yes" if word in ("yes", "true", "1") else "no"
-
-
-YES_OR_NO = Kind("yes or no", _yes_or_no, metavar="{no,yes}")
-POSITIVE = real("a number above 0", lambda x: x > 0)
-NOT_NEGATIVE = real("a number of at least 0", lambda x: x >= 0)
-SHARE = real("a number of at least 0 and below 1", lambda x: 0 <= x < 1)
-ANGLE = real("a number of at least 0 and below 90", lambda x: 0 <= x < 90)
-WIDTHS = Kind("one width, or one for each hidden layer, each a whole number from 1", _widths, several=True, metavar="N")
-THREADS = Kind(
-    "auto or a whole number from 1 to 1024",
-    lambda value: value if value == "auto" else whole(1, 1024).parse(value),
-    metavar="N",
-)
-TEXT = Kind("a text", str, metavar="TEXT")
 
 
 def _convert(value: Any, field: attrs.Attribute[Any]) -> Any:
@@ -334,54 +272,3 @@ def plan_of(config: Config, features: int, classes: int, n: int) -> Plan:
         config.dropout,
         config.normalization == "batch",
     )
-
-
-#: What a run's name says of settings that are off by default: the setting, and the word for it.
-WORDS: Mapping[str, str] = {
-    "features": "see",
-    "flip": "flip",
-    "shift": "shift",
-    "rotation": "turn",
-    "scaling": "size",
-    "shear": "shear",
-    "elastic": "elastic",
-    "mixup": "mix",
-    "normalization": "norm",
-    "dropout": "drop",
-    "input_dropout": "indrop",
-    "input_noise": "noise",
-    "averaging": "mean",
-    "teacher": "taught",
-    "views": "views",
-    "validation_fraction": "val",
-    "dtype": "as",
-}
-LONGEST = 200  # characters of a name, which is a directory's, too
-
-
-def name_of(config: Config) -> str:
-    """Return a run's name: what it is.
-
-    >>> name_of(Config(activation="tanh", optimizer="nadam", batch_size=64, num_layers=3, hidden_size=128))
-    'hl_3_bs_64_ac_tanh_op_nadam_sz_128_lr_0.001_ep_25_wi_He_wd_0_lo_ce_fashion_mnist_seed_0'
-    >>> name_of(Config(flip="yes", elastic=0.4))
-    'hl_2_bs_256_ac_ReLU_op_adam_sz_1024_lr_0.001_ep_25_wi_He_wd_0_lo_ce_flip_elastic_0.4_fashion_mnist_seed_0'
-    """
-    losses = {"cross_entropy": "ce", "mean_squared_error": "mse"}
-    name = (
-        f"hl_{config.num_layers}_bs_{config.batch_size}_ac_{config.activation}_op_{config.optimizer}"
-        f"_sz_{'-'.join(map(str, config.hidden_size))}_lr_{config.learning_rate:g}_ep_{config.epochs}"
-        f"_wi_{config.weight_init}_wd_{config.weight_decay:g}_lo_{losses[config.loss]}"
-        f"{_differences(config)}_{config.dataset}_seed_{config.seed}"
-    )
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 9]}_{zlib.crc32(name.encode()):08x}"
-
-
-def _differences(config: Config) -> str:
-    pairs = ((name, word, getattr(config, name)) for name, word in WORDS.items())
-    changed = ((word, value) for name, word, value in pairs if value != FIELDS[name].default)
-    return "".join(f"_{word}" if value == "yes" else f"_{word}_{_brief(value)}" for word, value in changed)
-
-
-def _brief(value: float | str) -> str:
-    return "-".join(re.findall(r"[\w.]+", value)) if isinstance(value, str) else f"{value:g}"

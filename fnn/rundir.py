@@ -16,11 +16,12 @@ from attrs import frozen
 
 from fnn import checkpoint
 from fnn.arrays import freeze
-from fnn.config import FIELDS, OUTSIDE, Config, configure, name_of, spec_of
+from fnn.config import FIELDS, OUTSIDE, Config, configure, spec_of
 from fnn.errors import UserError
 from fnn.experiment import Report
 from fnn.features import FEATURES, Fitted
 from fnn.files import exclusive, plain, read_lines, temporaries, write_atomically
+from fnn.naming import name_of
 from fnn.network import Params, Spec
 
 RUNS = Path("runs")

@@ -21,10 +21,11 @@ from typing import Any, Protocol
 from attrs import asdict, define, field, frozen
 
 from fnn import threads
-from fnn.config import Config, name_of
+from fnn.config import Config
 from fnn.datasets import load
 from fnn.errors import DivergenceError, UserError
 from fnn.experiment import Parts, observe, out_of_patience
+from fnn.naming import name_of
 from fnn.sweepfile import config_of
 from fnn.teaching import prepared
 from fnn.tracking import Tracker, open_run

@@ -7,18 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fnn.augment import NOTHING, Augmentation
 from fnn.config import (
     FIELDS,
-    LONGEST,
     OUTSIDE,
-    WORDS,
     Config,
     configure,
-    name_of,
     optimizer_of,
     plan_of,
     spec_of,
@@ -160,11 +155,6 @@ def test_training_gets_the_changes_of_its_batches_by_their_names() -> None:
         plan_of(Config(shift=1), 783, 10, 10)
 
 
-@pytest.mark.parametrize("value", ["yes", "no", True, False, 1, 0, "True", "false", "1"])  # as flags, YAML or wandb say
-def test_yes_and_no_may_be_said_in_other_words(value: Any) -> None:
-    assert Config(flip=value).flip == ("yes" if value in ("yes", True, 1, "True", "1") else "no")
-
-
 def test_the_schedule_spans_all_steps_the_short_ones_included() -> None:
     plan = plan_of(Config(epochs=3, batch_size=4, optimizer="sgd", decoupled_weight_decay=0), 1, 2, 10)  # 9 steps
     params = Params((1, 2), np.ones(4))
@@ -173,30 +163,5 @@ def test_the_schedule_spans_all_steps_the_short_ones_included() -> None:
     assert (last.theta == 1).all() and (before.theta < 1).all()
 
 
-def test_the_name_tells_what_is_on_and_stays_as_it_was_where_nothing_is() -> None:
-    plain = name_of(Config())
-    assert plain == "hl_2_bs_256_ac_ReLU_op_adam_sz_1024_lr_0.001_ep_25_wi_He_wd_0_lo_ce_fashion_mnist_seed_0"
-    off = Config(schedule="constant", label_smoothing=0, decoupled_weight_decay=0, beta1=0.5, threads=2)
-    assert name_of(off) == plain
-    on: dict[str, Any] = {"flip": "yes", "views": "both", "features": "gradients", "validation_fraction": 0}
-    on["normalization"] = "batch"
-    names = [
-        name_of(Config(**{word: on.get(word, 1 if word == "shift" else 0.5)})) for word in WORDS if word != "dtype"
-    ]
-    assert len({*names, plain}) == len(WORDS) and "_flip_fashion" in names[1]
-    head, tail = plain.split("_fashion")
-    assert all(name.startswith(f"{head}_") and name.endswith(f"_fashion{tail}") for name in names)
-
-
-@given(
-    st.lists(st.integers(1, 10**9), min_size=1, max_size=60), st.lists(st.integers(1, 10**9), min_size=60, max_size=60)
-)
-def test_a_name_is_bounded_and_still_tells_apart(one: list[int], other: list[int]) -> None:
-    names = [name_of(configure(Config(), {"hidden_size": widths})) for widths in (one, other)]
-    assert all(len(name) <= LONGEST for name in names) and (names[0] == names[1]) is (one == other)
-
-
-def test_the_name_tells_the_settings_that_runs_differ_by() -> None:
-    names = {name_of(Config(**{name: value})) for name, value in (("seed", 1), ("loss", "mean_squared_error"))}
-    assert len(names | {name_of(Config())}) == 3 and all("/" not in name for name in names)
+def test_a_runs_result_depends_on_all_but_where_and_how_it_is_run() -> None:
     assert {*FREE, "checkpoint_every", "threads", "wandb_mode"} - {"teacher"} == OUTSIDE

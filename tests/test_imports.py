@@ -16,7 +16,7 @@ LAYERS = """
     activations initializers losses normalization network schedules updates optimizers
     data augment views metrics training threads
     idx datacache fetch datasets featurecache
-    config recipes experiment memory
+    kinds config naming recipes experiment memory
     checkpoint rundir ensembles figures inference teaching tracking signals runner
     sweepfile samplers trials importance workers search
     __init__ cli __main__

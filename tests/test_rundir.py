@@ -13,10 +13,11 @@ from attrs import asdict
 
 from fnn import checkpoint
 from fnn.arrays import same
-from fnn.config import Config, name_of, spec_of
+from fnn.config import Config, spec_of
 from fnn.errors import UserError
 from fnn.experiment import Report
 from fnn.files import append_line
+from fnn.naming import name_of
 from fnn.network import init_params
 from fnn.rundir import (
     Model,

@@ -17,13 +17,14 @@ from PIL import Image
 
 from fnn import checkpoint, runner
 from fnn.arrays import same
-from fnn.config import Config, name_of
+from fnn.config import Config
 from fnn.data import dataset
 from fnn.datasets import load
 from fnn.errors import DivergenceError, Interrupted, UserError
 from fnn.experiment import observe, parts_of, plan_for
 from fnn.features import FEATURES
 from fnn.metrics import evaluate
+from fnn.naming import name_of
 from fnn.rundir import load_model, read_config, resumed_config
 from fnn.runner import identity, run
 from fnn.threads import limited

@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fnn.arrays import same
-from fnn.config import Config, name_of
+from fnn.config import Config
 from fnn.data import desired, take
 from fnn.datasets import Images, load
 from fnn.ensembles import combine
 from fnn.errors import UserError
 from fnn.experiment import dataset_of, parts_of, plan_for
 from fnn.inference import classify
+from fnn.naming import name_of
 from fnn.network import init_params
 from fnn.rundir import Model, save_model
 from fnn.teaching import prepared, teachers
