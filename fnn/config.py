@@ -86,7 +86,7 @@ class Config:
         "-w_i",
         one_of(INITIALIZERS),
         "network",
-        "distribution of the initial weights; local: each unit first looks at a place of the image",
+        "distribution of the initial weights; local: units of the first layer begin with a place of the image each",
     )
     normalization: str = option(
         "none", "", one_of(KINDS), "network", "standardise hidden units while they learn: over the batch, or not"
@@ -126,7 +126,7 @@ class Config:
         "",
         TEXT,
         "training",
-        "saved model whose answers are learned in place of the labels; {seed} in its path is the run's",
+        "saved model whose answers are learned in place of the smoothed labels; {seed} in its path is the run's",
     )
     views: str = option(
         "none", "", one_of(VIEWS), "training", "views of an image to average the probabilities of, at the test only"

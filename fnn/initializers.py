@@ -49,10 +49,12 @@ def _local(rng: np.random.Generator, fan_in: int, fan_out: int) -> Array:
     side = isqrt(fan_in)
     if side**2 != fan_in:
         return _he(rng, fan_in, fan_out)
-    down, right = rng.uniform(0, side - 1, (2, 1, fan_out))
-    y, x = np.divmod(np.arange(fan_in)[:, None], side)
-    window = np.exp(-((y - down) ** 2 + (x - right) ** 2) / (2 * SIGHT**2))
-    return rng.standard_normal((fan_in, fan_out)) * window * np.sqrt(2 / np.sum(window**2, axis=0))
+    places = rng.uniform(0, side - 1, (2, 1, fan_out))
+    down, right = np.exp(-((np.arange(side)[:, None] - places) ** 2) / (2 * SIGHT**2))  # their product is the window
+    out = rng.standard_normal((side, side, fan_out))
+    out *= down[:, None]
+    out *= right * np.sqrt(2 / (np.sum(down**2, axis=0) * np.sum(right**2, axis=0)))
+    return out.reshape(fan_in, fan_out)
 
 
 #: Every initializer by its name on the command line.

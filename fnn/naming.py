@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Mapping
+from pathlib import Path
 
 from fnn.config import FIELDS, Config
 
@@ -40,20 +41,33 @@ def name_of(config: Config) -> str:
     'hl_2_bs_256_ac_ReLU_op_adam_sz_1024_lr_0.001_ep_25_wi_He_wd_0_lo_ce_flip_elastic_0.4_fashion_mnist_seed_0'
     """
     losses = {"cross_entropy": "ce", "mean_squared_error": "mse"}
-    name = (
+    start = (
         f"hl_{config.num_layers}_bs_{config.batch_size}_ac_{config.activation}_op_{config.optimizer}"
         f"_sz_{'-'.join(map(str, config.hidden_size))}_lr_{config.learning_rate:g}_ep_{config.epochs}"
         f"_wi_{config.weight_init}_wd_{config.weight_decay:g}_lo_{losses[config.loss]}"
-        f"{_differences(config)}_{config.dataset}_seed_{config.seed}"
+        f"{_differences(config)}"
     )
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 9]}_{zlib.crc32(name.encode()):08x}"
+    end = f"_{config.dataset}_seed_{config.seed}"
+    if len(start + end) <= LONGEST:
+        return start + end
+    return f"{start[: LONGEST - 9 - len(end)]}_{zlib.crc32(start.encode()):08x}{end}"
 
 
 def _differences(config: Config) -> str:
-    pairs = ((name, word, getattr(config, name)) for name, word in WORDS.items())
-    changed = ((word, value) for name, word, value in pairs if value != FIELDS[name].default)
-    return "".join(f"_{word}" if value == "yes" else f"_{word}_{_brief(value)}" for word, value in changed)
+    values = {name: getattr(config, name) for name in WORDS}
+    changed = {name: value for name, value in values.items() if value != FIELDS[name].default}
+    if config.teacher_path:
+        changed["teacher"] = _called(config.teacher_path)
+    return "".join(
+        f"_{WORDS[name]}" + ("" if value == "yes" else f"_{_brief(value)}") for name, value in changed.items()
+    )
 
 
 def _brief(value: float | str) -> str:
-    return "-".join(re.findall(r"[\w.]+", value)) if isinstance(value, str) else f"{value:g}"
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def _called(path: Path) -> str:
+    """Return what a saved model is called: best.npz as the directory of its run is, any other as its file."""
+    name = path.parent.name if path.name == "best.npz" else path.stem
+    return "-".join(re.findall(r"[\w.]+", name, re.ASCII))[:40] or "it"

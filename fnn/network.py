@@ -97,8 +97,8 @@ def init_params(spec: Spec, seed: int) -> Params:
     row = INITIALIZERS[spec.initializer]
     theta = np.zeros(spec.parameters, spec.dtype)
     draws = chain([row.first], repeat(row.draw))
-    for draw, block, (fan_in, fan_out) in zip(draws, matrices(spec.sizes, theta), spec.shapes, strict=False):
-        block[:-1] = draw(generator, fan_in, fan_out)
+    for block, shape in zip(matrices(spec.sizes, theta), spec.shapes, strict=True):
+        block[:-1] = next(draws)(generator, *shape)
     return Params(spec.sizes, freeze(theta))
 
 

@@ -99,7 +99,7 @@ def resumed_config(directory: Path, changes: Mapping[str, Any]) -> Config:
     """Return the configuration of an interrupted run with changes; only what doesn't alter its past may change."""
     old = read_config(directory)
     new = configure(old, {**changes, "run_dir": str(directory)})
-    free = OUTSIDE | {"epochs", "patience"}
+    free = OUTSIDE | {"epochs", "patience", "teacher"}  # which teacher it was is kept with the state
     for name in FIELDS:  # all of them: one that is given may imply another
         if name not in free and getattr(new, name) != getattr(old, name):
             raise UserError(

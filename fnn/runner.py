@@ -20,7 +20,7 @@ from fnn.data import Dataset, desired
 from fnn.datacache import digest
 from fnn.datasets import Images, load
 from fnn.errors import DivergenceError, Interrupted
-from fnn.experiment import Parts, Report, best_of, dataset_of, observe, out_of_patience, plan_for
+from fnn.experiment import Parts, Report, best_of, dataset_of, observe, out_of_patience, parts_of, plan_for
 from fnn.features import Fitted
 from fnn.files import append_line
 from fnn.inference import show_confusion
@@ -28,7 +28,7 @@ from fnn.metrics import evaluate
 from fnn.network import Params, loss_and_grad, matrices
 from fnn.rundir import Model, best_model, claimed, read_reports, save_model, write_json
 from fnn.signals import Request, deferred
-from fnn.teaching import prepared, teachers
+from fnn.teaching import taught, teachers
 from fnn.tracking import Tracker, open_run
 from fnn.training import Plan, TrainState, answer, initial_state
 
@@ -66,9 +66,8 @@ def run(config: Config, resume: bool = False, say: Say = print) -> dict[str, Any
     """
     images = load(config.dataset, Path(config.data_dir) if config.data_dir else None)
     memory.check(config, images)
-    if config.teacher_path:
-        say(f"{config.teacher_path} answers to {len(images.train_images):,} images first")
-    parts = prepared(config, images)
+    members = teachers(config, images)
+    parts = parts_of(config, images)
     plan = plan_for(config, parts)
     # Copies: the images may be mapped from a file that is cut short before the run ends.
     images = evolve(images, test_images=_copy(images.test_images), test_labels=_copy(images.test_labels))
@@ -78,13 +77,16 @@ def run(config: Config, resume: bool = False, say: Say = print) -> dict[str, Any
     with ExitStack() as stack:
         directory = stack.enter_context(claimed(config, resume))
         stack.enter_context(threads.limited(used))
+        if members:
+            say(f"{config.teacher_path} answers to {len(parts.train):,} images first")
+        parts = taught(config, images, parts, members)  # by as many threads as train: a resumed run has the same bits
         settings = config.as_dict() | {"run_dir": str(directory)}
         tracker = open_run(
             config.wandb_mode, config.wandb_entity, config.wandb_project, directory.name, settings, directory
         )
         stack.push(lambda kind, _error, _trace: tracker.finish(1 if kind else 0))
         request = stack.enter_context(deferred())
-        out = Outlets(directory, tracker, say, identity(images, parts.fitted, teachers(config)), Kept())
+        out = Outlets(directory, tracker, say, identity(images, parts.fitted, members), Kept())
         state, reports, best = _where_it_was(plan, out) if resume else (None, (), None)
         write_json(directory / "config.json", settings)
         if not resume:
@@ -105,9 +107,10 @@ def _copy(array: Array) -> Array:
 def identity(images: Images, fitted: Fitted | None = None, teachers: Sequence[Model] = ()) -> str:
     """Return in words which training images, features and teachers these are, so that a run can tell if it resumes."""
     learned: list[Array] = []
-    map_arrays(lambda array: learned.append(array) or array, (fitted, *(teacher.params for teacher in teachers)))
+    records = (fitted, *((teacher.params, teacher.fitted) for teacher in teachers))
+    map_arrays(lambda array: learned.append(array) or array, records)
     digests = (digest(array)[:16] for array in (images.train_images, images.train_labels, *learned))
-    return ", ".join((f"{len(images.train_labels)} images", *digests))
+    return ", ".join((f"{len(images.train_labels)} images", *digests, *(teacher.config.views for teacher in teachers)))
 
 
 def _where_it_was(plan: Plan, out: Outlets) -> tuple[TrainState | None, tuple[Report, ...], Model | None]:

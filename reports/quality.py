@@ -195,7 +195,8 @@ def section(rows: Sequence[Row]) -> str:
         "the seconds of training, which are the median epoch's times their number, most with another run on the "
         "machine. Without a validation figure a "
         "recipe is trained on all training images, and its last epoch is tested. An ensemble is the mean of its "
-        "members' probabilities."
+        "members' probabilities. A recipe that is taught learns what its teacher answers, which is trained before by "
+        "its own command; the seconds of both are counted."
     )
     return f"{about}\n\n{table(rows)}\n\n![Test accuracy against seconds of training](reports/figures/quality.png)"
 
@@ -292,6 +293,11 @@ def main(arguments: Sequence[str]) -> int:
     for name in (*wanted, *given.ablate):
         if name not in PRESETS and (name not in ENSEMBLES or name in given.ablate):
             raise UserError(f"expected one of {', '.join((*PRESETS, *ENSEMBLES))}, found {name!r}")
+    for name in given.ablate:
+        if PRESETS[name].teacher:
+            raise UserError(
+                f"--ablate: expected recipes of labels, found {name}, whose teacher knows the images held out"
+            )
     for directory in given.take:
         record(row_of(directory, given.commit or revision()))
     for name in wanted:

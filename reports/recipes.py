@@ -111,7 +111,12 @@ def named(rows: Iterable[Row], name: str) -> list[Row]:
 
 def preset_of(name: str) -> Config:
     """Return the configuration of a recipe, of an ensemble that of its first member."""
-    return PRESETS[name if name in PRESETS else next(iter(ENSEMBLES[name]))]
+    return members(name)[0]
+
+
+def members(name: str) -> list[Config]:
+    """Return the configurations of a recipe's networks, one for each preset."""
+    return [PRESETS[preset] for preset in ENSEMBLES.get(name, {name: 1})]
 
 
 def sees(name: str) -> str:
@@ -120,8 +125,7 @@ def sees(name: str) -> str:
     >>> sees("default"), sees("frontier")
     ('pixels', 'patches and gradients')
     """
-    members = ENSEMBLES.get(name, {name: 1})
-    return " and ".join(dict.fromkeys(_sees(PRESETS[preset]) for preset in members))
+    return " and ".join(dict.fromkeys(map(_sees, members(name))))
 
 
 def _sees(config: Config) -> str:
@@ -140,7 +144,7 @@ def from_pixels(name: str) -> bool:
     >>> from_pixels("pixels-ensemble"), from_pixels("frontier")
     (True, False)
     """
-    return all(PRESETS[preset].features == "pixels" for preset in ENSEMBLES.get(name, {name: 1}))
+    return all(config.features == "pixels" for config in members(name))
 
 
 def members_of(name: str) -> dict[str, Any]:
@@ -170,17 +174,13 @@ def revision() -> str:
 
 
 def row_of(directory: Path, commit: str, preset: str = "") -> dict[str, Any]:
-    """Return what is recorded of the finished run in a directory, whose preset is the nearest, if not said.
-
-    Its seconds are those of the median epoch times their number: a pause of the machine is no training.
-    """
+    """Return what is recorded of the finished run in a directory, whose preset is the nearest, if not said."""
     config = read_config(directory)
     path = directory / "summary.json"
     try:
         summary = json.loads(path.read_bytes())
     except (OSError, ValueError):
         raise UserError(f"--take: expected a finished run, found no readable {path}") from None
-    epochs = [report["seconds"] for report in read_lines(directory / "history.jsonl")]
     preset = preset or nearest(config)
     return {
         "preset": preset,
@@ -188,7 +188,7 @@ def row_of(directory: Path, commit: str, preset: str = "") -> dict[str, Any]:
         "settings": differing(config),
         "validation": summary["best_val_accuracy"],
         "test": summary["test_accuracy"],
-        "seconds": round(statistics.median(epochs) * len(epochs), 1),
+        "seconds": round(seconds_of(directory, config), 1),
         "threads": summary["threads"],
         "parameters": summary["parameters"],
         "machine": machine(),
@@ -196,6 +196,16 @@ def row_of(directory: Path, commit: str, preset: str = "") -> dict[str, Any]:
         "date": datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y-%m-%d %H:%M"),
         "command": command_of(preset, config),
     }
+
+
+def seconds_of(directory: Path, config: Config) -> float:
+    """Return the seconds of a run's median epoch times their number, a teacher's on top: a pause is no training."""
+    path = directory / "history.jsonl"
+    if not path.exists():
+        raise UserError(f"--take: expected the history of the run and of its teacher's, found none in {directory}")
+    epochs = [report["seconds"] for report in read_lines(path)]
+    home = config.teacher_path and config.teacher_path.parent
+    return statistics.median(epochs) * len(epochs) + (seconds_of(home, read_config(home)) if home else 0)
 
 
 def record(row: Row) -> None:
@@ -223,12 +233,10 @@ def run(preset: str, seed: int, changes: Mapping[str, Any], directory: Path, thr
 def train(preset: str, seed: int, changes: Mapping[str, Any], where: Path, threads: str) -> None:
     """Train a preset with changes in a directory as everybody does, or go on with it; nothing if it is finished.
 
-    A teacher that isn't there is trained before: the preset that its directory is called after, of the same seed.
+    Its teacher is trained before, or gone on with.
     """
-    config = configure(PRESETS[preset], {**changes, "seed": seed})
-    if config.teacher_path and not config.teacher_path.exists():
-        train(teacher_of(config), seed, {}, config.teacher_path.parent, threads)
     if not (where / "summary.json").exists():
+        _teach(configure(PRESETS[preset], {**changes, "seed": seed}), where.parent, threads)
         options = ["--resume", str(where)]
         if not (where / "config.json").exists():
             options = ["--preset", preset, "--seed", str(seed), "--run_dir", str(where), "--threads", threads]
@@ -237,11 +245,29 @@ def train(preset: str, seed: int, changes: Mapping[str, Any], where: Path, threa
         subprocess.run([sys.executable, str(ROOT / "train.py"), *options], check=True)
 
 
+def _teach(config: Config, directory: Path, threads: str) -> None:
+    """Train the teacher of a recipe, the preset that its directory is called after, if it isn't finished.
+
+    It is a run beside the others in ``directory``, and a link leads there from where the recipe looks for it.
+    """
+    path = config.teacher_path
+    if path is None:
+        return
+    home, name = path.parent, teacher_of(config)
+    if not home.exists():
+        own = directory / f"{name}-{config.seed}"
+        for made in (own, home.parent):
+            made.mkdir(parents=True, exist_ok=True)
+        home.symlink_to(own.resolve())
+    if not path.exists() or (home / "config.json").exists():  # else it came from elsewhere
+        train(name, config.seed, {}, home, threads)
+
+
 def ensemble(name: str, directory: Path) -> Row:
     """Make one model of the members' runs, evaluate it, and return what is recorded of it."""
     where = [directory / f"{preset}-{seed}" for preset, count in ENSEMBLES[name].items() for seed in range(count)]
     models, out = [str(path / "best.npz") for path in where], directory / f"{name}.npz"
-    members = [row_of(path, "") for path in where]
+    own = [row_of(path, "") for path in where]
     fnn = [sys.executable, "-m", "fnn"]
     subprocess.run([*fnn, "ensemble", str(out), *models], check=True)
     told = subprocess.run([*fnn, "evaluate", str(out)], check=True, capture_output=True, text=True).stdout
@@ -251,9 +277,9 @@ def ensemble(name: str, directory: Path) -> Row:
         "settings": members_of(name),
         "validation": None,
         "test": accuracy_in(told),
-        "seconds": round(sum(member["seconds"] for member in members), 1),
-        "threads": members[0]["threads"],
-        "parameters": sum(member["parameters"] for member in members),
+        "seconds": round(sum(row["seconds"] for row in own), 1),
+        "threads": own[0]["threads"],
+        "parameters": sum(row["parameters"] for row in own),
         "machine": machine(),
         "commit": revision(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M"),

@@ -51,9 +51,9 @@ MUTANTS = (
     ("initializers", "np.sqrt(2 / fan_in)", "2 / fan_in"),
     ("initializers", "np.sqrt(2 / fan_in)", "np.sqrt(2 / fan_out)"),
     ("initializers", "(2 * SIGHT**2)", "SIGHT**2"),
-    ("initializers", "np.sqrt(2 / np.sum(window**2, axis=0))", "np.sqrt(2 / np.sum(window, axis=0))"),
-    ("initializers", "rng.uniform(0, side - 1, (2, 1, fan_out))", "np.full((2, 1, fan_out), side / 2)"),
-    ("network", "chain([row.first], repeat(row.draw))", "repeat(row.first)"),
+    ("initializers", "np.sum(down**2, axis=0)", "np.sum(down, axis=0)"),
+    ("initializers", "rng.uniform(0, side - 1, (2, 1, fan_out))", "np.full((2, 1, fan_out), (side - 1) / 2)"),
+    ("network", "chain([row.first], repeat(row.draw))", "repeat(row.draw)"),
     # losses
     ("losses", "out = np.subtract(logits, np.maximum.reduce(logits, axis=CLASSES, keepdims=True), out=out)", "out = np.subtract(logits, 0, out=out)"),
     ("losses", "np.full((classes, classes), 1 / share, dtype)", "np.full((classes, classes), 1, dtype)"),

@@ -32,6 +32,7 @@ def test_the_name_tells_what_is_on_and_stays_as_it_was_where_nothing_is() -> Non
 def test_a_name_is_bounded_and_still_tells_apart(one: list[int], other: list[int]) -> None:
     names = [name_of(configure(Config(), {"hidden_size": widths})) for widths in (one, other)]
     assert all(len(name) <= LONGEST for name in names) and (names[0] == names[1]) is (one == other)
+    assert all(name.endswith("_fashion_mnist_seed_0") for name in names)
 
 
 def test_the_name_tells_the_settings_that_runs_differ_by() -> None:

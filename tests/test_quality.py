@@ -153,20 +153,31 @@ def test_what_is_missing_is_run_resumed_or_only_recorded_and_ensembles_are_made(
     )
 
 
-def test_a_teacher_that_is_missing_is_trained_before_its_pupil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_teacher_is_trained_before_its_pupil_or_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[list[str]] = []
-    pupil = configure(PRESETS["default"], {"teacher": str(tmp_path / "mnist-1-{seed}" / "best.npz")})
+    home, runs = tmp_path / "runs" / "mnist-1-2", tmp_path / "all"
+    pupil = configure(PRESETS["default"], {"teacher": str(tmp_path / "runs" / "mnist-1-{seed}" / "best.npz")})
     monkeypatch.setattr(recipes, "PRESETS", {**PRESETS, "pupil": pupil})
     monkeypatch.setattr(recipes.subprocess, "run", lambda command, **_: asked.append(command[2:]))
-    recipes.train("pupil", 2, {}, tmp_path / "pupil-2", "1")
+
+    def train() -> list[list[str]]:
+        asked.clear()
+        recipes.train("pupil", 2, {}, runs / "pupil-2", "1")
+        return list(asked)
+
     rest = ["--threads", "1", "--wandb_mode", "disabled"]
-    first, second = (
-        ["--preset", name, "--seed", "2", "--run_dir", str(tmp_path / f"{name}-2"), *rest]
-        for name in ("mnist-1", "pupil")
-    )
-    assert asked == [first, second]
-    (tmp_path / "mnist-1-2").mkdir()
-    (tmp_path / "mnist-1-2" / "best.npz").touch()
-    recipes.train("pupil", 2, {}, tmp_path / "pupil-2", "1")
-    assert asked[2:] == [second]
+    first = ["--preset", "mnist-1", "--seed", "2", "--run_dir", str(home), *rest]
+    second = ["--preset", "pupil", "--seed", "2", "--run_dir", str(runs / "pupil-2"), *rest]
+    assert train() == [first, second] and home.resolve() == (runs / "mnist-1-2").resolve()
+    (home / "best.npz").touch()
+    assert train() == [second]  # a model from elsewhere
+    (home / "config.json").touch()
+    assert train() == [["--resume", str(home)], second]  # a run that was interrupted
+    (home / "summary.json").touch()
+    assert train() == [second]
+    (runs / "pupil-2").mkdir()
+    (runs / "pupil-2" / "summary.json").touch()
+    assert train() == []
     assert recipes.sees("pupil") == "pixels, taught by mnist-1" and recipes.from_pixels("pupil")
+    with pytest.raises(UserError, match="--ablate: expected recipes of labels, found pixels-taught"):
+        quality.main(["--ablate", "pixels-taught"])

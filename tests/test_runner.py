@@ -138,6 +138,35 @@ def test_without_images_held_out_the_last_epoch_is_tested(
     assert "epoch 4, the last: nothing was held out" in text
 
 
+@pytest.mark.usefixtures("no_figures")
+def test_a_taught_run_is_resumed_bitwise_and_by_its_teacher_alone(
+    config: Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    teachers = [evolve(config, run_dir=str(tmp_path / views), views=views) for views in ("none", "flip")]
+    for teacher in teachers:
+        run(teacher, say=quiet)
+    own, other = (Path(teacher.run_dir) / "best.npz" for teacher in teachers)
+    config = evolve(config, teacher=str(own))
+    whole, unlike = (
+        evolve(config, run_dir=f"{config.run_dir}-{n}", teacher=str(t)) for n, t in enumerate((own, other))
+    )
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(runner, "observe", lambda *given: _signalled_at(15, observe(*given)))
+        run(config, say=quiet)
+    with pytest.raises(UserError, match="data"):  # the same parameters, but its answers are of other views
+        run(resumed_config(Path(config.run_dir), {"teacher": str(other)}), True, quiet)
+    own = own.rename(tmp_path / "moved.npz")
+    lines: list[str] = []
+    run(resumed_config(Path(config.run_dir), {"teacher": str(own)}), True, lines.append)
+    assert f"{own} answers to 540 images first" in lines
+    run(evolve(whole, teacher=str(own)), say=quiet)
+    run(unlike, say=quiet)
+    found = [load_model(Path(one.run_dir) / "best.npz").params for one in (config, whole, unlike)]
+    assert same(found[0], found[1]) and not same(found[0], found[2])
+    kept = [[{**line, "seconds": 0} for line in history(one)] for one in (config, whole, unlike)]
+    assert kept[0] == kept[1] != kept[2]
+
+
 def _signalled_at(piece: int, stream: Any) -> Any:
     for number, seen in enumerate(stream, 1):
         if number == piece:

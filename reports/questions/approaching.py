@@ -12,7 +12,18 @@ from reports.charts import Axis, Chart, Series, chart_figure
 from reports.intervals import wilson
 from reports.page import Block, Table
 from reports.quality import worth_drawing
-from reports.recipes import TESTED, command_of_all, from_pixels, named, preset_of, recorded, sees, spread
+from reports.recipes import (
+    TESTED,
+    command_of_all,
+    from_pixels,
+    members,
+    named,
+    preset_of,
+    recorded,
+    sees,
+    spread,
+    teacher_of,
+)
 from reports.searches import summaries
 from reports.strategies import RESEEDED
 from reports.style import between, listed, percent
@@ -45,6 +56,17 @@ def blocks() -> list[Block]:
     ]
 
 
+def learned(name: str) -> str:
+    """Say by whom the networks of a recipe are taught, if they are.
+
+    >>> learned("default"), learned("pixels-taught")
+    ('', ' (taught by `--preset features-best`, which is trained first and whose seconds are counted)')
+    """
+    teachers = {teacher_of(config) for config in members(name) if config.teacher}
+    told = listed([f"`--preset {teacher}`" for teacher in sorted(teachers)])
+    return f" (taught by {told}, which is trained first and whose seconds are counted)" if teachers else ""
+
+
 def level(own: Sequence[Row]) -> float:
     """Return the mean test accuracy of a recipe over its seeds."""
     return mean(row["test"] for row in own)
@@ -58,8 +80,9 @@ def recommendation(found: Mapping[str, Sequence[Row]], tops: Mapping[bool, str])
             own = found[tops[kind]]
             gap = GOAL - level(own)
             ends.append(
-                f"{words}, `{command_of_all(own)}` reaches **{percent(level(own))}** of the test images "
-                f"({between(*interval(own))}), {'' if gap < 0 else f'{100 * gap:.2f} points short of 95 %, '}after "
+                f"{words}, `{command_of_all(own)}`{learned(tops[kind])} reaches **{percent(level(own))}** of the test "
+                f"images ({between(*interval(own))}), "
+                f"{'' if gap < 0 else f'{100 * gap:.2f} points short of 95 %, '}after "
                 f"{median(row['seconds'] for row in own):,.0f} seconds of training."
             )
     again = [one["best_mean"] for one in summaries(row for row in read_lines(RESEEDED) if "seed" in row)]
@@ -69,8 +92,8 @@ def recommendation(found: Mapping[str, Sequence[Row]], tops: Mapping[bool, str])
         "validation images from fresh seeds, and the differences tested above are as small. What lies beyond is "
         "outside the space: a "
         "wider network that trains longer at a learning rate that falls to zero, smoothed labels, hidden units "
-        "normalised over the batch, images changed at random, and above all what the network sees; [what each is "
-        "worth](quality.md). "
+        "normalised over the batch, images changed at random, and above all what the network sees, or what its teacher "
+        "does; [what each is worth](quality.md). "
         f"{' '.join(ends)}"
     )
 

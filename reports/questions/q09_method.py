@@ -61,7 +61,7 @@ def looks(runs: int, again: int) -> str:
         f"tried beside them {runs} runs and ensembles have been tested, and {again} once more; "
         "[each look is listed](quality.md). Recipes were chosen by validation, some by the difference of a single "
         "seed, which is within its noise. Some were replaced after their test figure had been seen, and some of these "
-        "because of it, too: two of `pixels-best`, one of `pixels-ensemble`, and `features-patches` by `features-best` "
+        "because of it, too: two of `pixels-best`, two of `pixels-ensemble`, and `features-patches` by `features-best` "
         "([which](../README.md#results)). So the test figures of Fashion-MNIST are that little too good."
     )
 
