@@ -300,7 +300,8 @@ def test_recipes_are_those_of_the_settings_as_they_are_now(monkeypatch: pytest.M
     assert approaching.from_pixels("pixels-ensemble") and not approaching.from_pixels("features-quick")
     monkeypatch.setattr(approaching, "recorded", lambda: rows)
     told = text_of(approaching.blocks())
-    assert "`python train.py --preset pixels-ensemble --seed None` reaches **94.00 %**" in told
+    assert "`python train.py --preset pixels-ensemble --seed None` (taught by `--preset features-best`, " in told
+    assert "seconds are counted) reaches **94.00 %**" in told
     assert "1.00 points short of 95 %" in told and "2.00 points short of 95 %" in told
     monkeypatch.setattr(approaching, "recorded", lambda: [])
     assert approaching.blocks() == []

@@ -62,8 +62,8 @@ def learned(name: str) -> str:
     >>> learned("default"), learned("pixels-taught")
     ('', ' (taught by `--preset features-best`, which is trained first and whose seconds are counted)')
     """
-    teachers = {teacher_of(config) for config in members(name) if config.teacher}
-    told = listed([f"`--preset {teacher}`" for teacher in sorted(teachers)])
+    teachers = sorted({teacher_of(config) for config in members(name) if config.teacher})
+    told = " and ".join(f"`--preset {teacher}`" for teacher in teachers)
     return f" (taught by {told}, which is trained first and whose seconds are counted)" if teachers else ""
 
 
