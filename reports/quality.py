@@ -48,6 +48,7 @@ README = ROOT / "README.md"
 MARKS = "<!-- quality: begin, by python -m reports.quality -->\n", "<!-- quality: end -->\n"
 SHOWN = 0.1  # below the best accuracy, at most, is what figures show
 SMALL = {"hidden_size": 256, "epochs": 15, "validation_fraction": 0.1}  # what a recipe is taken apart at
+TEACHER = {"teacher": "runs/features-patches-{seed}/best.npz"}  # for such a small copy: one that holds out the same
 #: What is off of a recipe to find out what it's worth, where it is on.
 OFF: Mapping[str, Any] = {
     "flip": "no",
@@ -63,6 +64,8 @@ OFF: Mapping[str, Any] = {
     "schedule": "constant",
     "features": "pixels",
     "normalization": "none",
+    "weight_init": "He",
+    "teacher": "",
 }
 #: The views that are left where a network has never seen the others in training.
 FEWER = {"flip": {"flip": "none", "both": "shifts"}, "shift": {"shifts": "none", "both": "flip"}}
@@ -116,7 +119,12 @@ def without(rows: Iterable[Row], preset: str) -> dict[str, list[Row]]:
 
 
 def small(preset: str) -> Config:
-    return configure(PRESETS[preset], SMALL)
+    return configure(PRESETS[preset], smaller(preset))
+
+
+def smaller(preset: str) -> dict[str, Any]:
+    """Return the changes that make the small copy of a preset."""
+    return SMALL | (TEACHER if PRESETS[preset].teacher else {})
 
 
 def off(preset: str, name: str) -> dict[str, Any]:
@@ -130,8 +138,17 @@ def off(preset: str, name: str) -> dict[str, Any]:
 
 
 def ingredients(preset: str) -> list[str]:
-    """Return what of a preset can be switched off."""
-    return [name for name, off in OFF.items() if getattr(PRESETS[preset], name) != off]
+    """Return what of a preset can be switched off; labels that aren't learned can't be smoothed.
+
+    >>> ingredients("features-patches")
+    ['flip', 'dropout', 'label_smoothing', 'decoupled_weight_decay', 'schedule', 'features']
+    """
+    config = PRESETS[preset]
+    return [
+        name
+        for name, off in OFF.items()
+        if getattr(config, name) != off and not (config.teacher and name == "label_smoothing")
+    ]
 
 
 def ablation(rows: Sequence[Row], preset: str) -> str:
@@ -205,7 +222,7 @@ def page(rows: Sequence[Row]) -> str:
     """Return reports/quality.md."""
     parts = ["# What of a recipe counts, and every look at the test images", "Written by `python -m reports.quality`."]
     for preset in (name for name in PRESETS if without(rows, name)[""]):
-        changes = " ".join(f"--{name} {value}" for name, value in SMALL.items())
+        changes = " ".join(f"--{name} {value}" for name, value in smaller(preset).items())
         parts += [
             f"## {preset}, taken apart",
             f"`python -m reports.quality --ablate {preset}`: `--preset {preset} {changes}`, one ingredient off at a "
@@ -283,6 +300,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m reports.quality", description=__doc__)
     parser.add_argument("--run", nargs="*", metavar="PRESET", help="train what is missing of these; bare: of all")
     parser.add_argument("--ablate", nargs="+", default=[], metavar="PRESET", help="take these recipes apart")
+    parser.add_argument("--only", nargs="+", choices=tuple(OFF), metavar="OPTION", help="take out these alone")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="(default: 0 1 2)")
     parser.add_argument("--dir", type=Path, default=Path("runs/quality"), help="of the runs (default: %(default)s)")
     parser.add_argument("--threads", default="auto", help="of each run (default: %(default)s)")
@@ -293,11 +311,6 @@ def main(arguments: Sequence[str]) -> int:
     for name in (*wanted, *given.ablate):
         if name not in PRESETS and (name not in ENSEMBLES or name in given.ablate):
             raise UserError(f"expected one of {', '.join((*PRESETS, *ENSEMBLES))}, found {name!r}")
-    for name in given.ablate:
-        if PRESETS[name].teacher:
-            raise UserError(
-                f"--ablate: expected recipes of labels, found {name}, whose teacher knows the images held out"
-            )
     for directory in given.take:
         record(row_of(directory, given.commit or revision()))
     for name in wanted:
@@ -308,8 +321,9 @@ def main(arguments: Sequence[str]) -> int:
             run(name, seed, {}, given.dir, given.threads)
     for preset in given.ablate:
         for seed in given.seeds:
-            for changes in ({}, *(off(preset, name) for name in ingredients(preset))):
-                run(preset, seed, SMALL | changes, given.dir, given.threads)
+            names = [name for name in ingredients(preset) if name in (given.only or OFF)]
+            for changes in ({}, *(off(preset, name) for name in names)):
+                run(preset, seed, smaller(preset) | changes, given.dir, given.threads)
     rows = recorded()
     save(figure_of(rows), FIGURE)
     write_atomically(PAGE, page(rows).encode())

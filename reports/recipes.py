@@ -225,7 +225,8 @@ def run(preset: str, seed: int, changes: Mapping[str, Any], directory: Path, thr
     done = {"preset": preset, "seed": seed, "settings": differing(config)}
     if any(same_run(done, row) for row in recorded()):
         return
-    where = directory / "-".join([preset, *(f"{name}-{value}" for name, value in changes.items()), str(seed)])
+    words = (f"{name}-{value}".replace("/", "-") for name, value in changes.items())
+    where = directory / "-".join([preset, *words, str(seed)])
     train(preset, seed, changes, where, threads)
     record(row_of(where, revision(), preset))
 

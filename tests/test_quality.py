@@ -179,5 +179,3 @@ def test_a_teacher_is_trained_before_its_pupil_or_gone_on_with(tmp_path: Path, m
     (runs / "pupil-2" / "summary.json").touch()
     assert train() == []
     assert recipes.sees("pupil") == "pixels, taught by mnist-1" and recipes.from_pixels("pupil")
-    with pytest.raises(UserError, match="--ablate: expected recipes of labels, found pixels-taught"):
-        quality.main(["--ablate", "pixels-taught"])
