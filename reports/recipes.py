@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import statistics
 import subprocess
 import sys
@@ -77,9 +78,11 @@ def command_of(preset: str, config: Config) -> str:
 
     >>> command_of("default", Config(hidden_size=(64, 32), seed=2))
     'python train.py --preset default --seed 2 --hidden_size 64 32'
+    >>> command_of("pixels-taught", configure(PRESETS["pixels-taught"], {"teacher": ""}))
+    "python train.py --preset pixels-taught --seed 0 --teacher ''"
     """
     words = (
-        f" --{name} {' '.join(map(str, value)) if isinstance(value, list) else value}"
+        f" --{name} {' '.join(map(str, value)) if isinstance(value, list) else shlex.quote(str(value))}"
         for name, value in changed(config, PRESETS[preset]).items()
     )
     return f"python train.py --preset {preset} --seed {config.seed}{''.join(words)}"
