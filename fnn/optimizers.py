@@ -96,22 +96,28 @@ def momentum(momentum: float = 0.9) -> Optimizer:
     return Optimizer(lambda params: Momentum(zeros(params)), rule)
 
 
+@frozen(eq=False)
+class Nesterov:
+    ahead: Array  # discounted sum of gradients, discounted for the next step already
+
+
 def nag(momentum: float = 0.9) -> Optimizer:
     """Nesterov's accelerated gradient: ``u = mu u + g``, ``theta -= lr (g + mu u)`` (Nesterov 1983).
 
     The form of Bengio et al. 2013 (eq. 7): stored as ``theta`` is the look-ahead point, where the gradient is taken.
+    The state holds ``mu u``, which both formulas need.
     """
 
-    def rule(signal: Signal, block: Block, state: Momentum) -> None:
-        (theta, g, s), u = block.arrays, state.u
-        discount(u, momentum, g)
-        np.multiply(u, momentum, out=s)
-        s += g
+    def rule(signal: Signal, block: Block, state: Nesterov) -> None:
+        (theta, g, s), ahead = block.arrays, state.ahead
+        ahead += g
+        ahead *= momentum
+        np.add(ahead, g, out=s)
         s *= signal.learning_rate
         theta -= s
-        flush(momentum, signal.step, u)
+        flush(momentum, signal.step, ahead)
 
-    return Optimizer(lambda params: Momentum(zeros(params)), rule)
+    return Optimizer(lambda params: Nesterov(zeros(params)), rule)
 
 
 @frozen(eq=False)
@@ -168,31 +174,42 @@ def adam(beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> Opt
     return Optimizer(lambda params: Adam(zeros(params), zeros(params)), rule)
 
 
+@frozen(eq=False)
+class NAdam:
+    ahead: Array  # discounted sum of gradients, discounted for the next step already
+    v: Array  # discounted sum of squared gradients
+
+
 def nadam(beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> Optimizer:
     """Adam with Nesterov's momentum (Dozat 2016, "Incorporating Nesterov momentum into Adam", with constant mu).
 
     ``theta -= lr m- / (sqrt(v^) + epsilon)``, where ``m- = beta1 m / W_1(t+1) + g / W_1(t)`` looks one step ahead: the
     sum of gradients over the *next* step's total weight. Dozat's extra factor beta2 on ``v^`` is left out, as in optax,
-    since it would bias the first steps.
+    since it would bias the first steps. The state holds ``beta1 m``.
     """
 
-    def rule(signal: Signal, block: Block, state: Adam) -> None:
-        (theta, g, s), m, v = block.arrays, state.m, state.v
+    def rule(signal: Signal, block: Block, state: NAdam) -> None:
+        (theta, g, s), ahead, v = block.arrays, state.ahead, state.v
         t = signal.step
         root, weight = sqrt(total_weight(beta2, t)), total_weight(beta1, t)
-        discount(m, beta1, g)
+        ahead += g
+        ahead *= beta1
         discount(v, beta2, np.square(g, out=s))
-        np.multiply(m, beta1 * weight / total_weight(beta1, t + 1), out=s)
-        s += g
+        growth = theta.dtype.type(weight / total_weight(beta1, t + 1))
+        if growth == 1:  # from some 150 steps on, in single precision: a pass less
+            np.add(ahead, g, out=s)
+        else:
+            np.multiply(ahead, growth, out=s)
+            s += g
         np.sqrt(v, out=g)  # the gradient is used up: its memory serves as a second scratch
         g += epsilon * root
         s /= g
         s *= signal.learning_rate * root / weight
         theta -= s
-        flush(beta1, t, m)
+        flush(beta1, t, ahead)
         flush(beta2, t, v)
 
-    return Optimizer(lambda params: Adam(zeros(params), zeros(params)), rule)
+    return Optimizer(lambda params: NAdam(zeros(params), zeros(params)), rule)
 
 
 @frozen(eq=False)
