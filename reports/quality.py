@@ -80,6 +80,7 @@ LEFT = (
     "mnist-features",
     "mnist-3",
 )
+ABOVE = ("pixels-taught",)  # and those above theirs
 
 
 def worth_drawing(means: Mapping[str, float]) -> list[str]:
@@ -286,6 +287,7 @@ def figure_of(rows: Sequence[Row]) -> Any:
             colour = RIGHT if from_pixels(name) else WRONG[0]
             axes.errorbar(seconds, mean, sd, fmt="o", color=colour, markersize=6, capsize=3)
             aside = {"xytext": (-7, 0), "ha": "right"} if name in LEFT else {"xytext": (7, 0), "ha": "left"}
+            aside = {"xytext": (0, 13), "ha": "center"} if name in ABOVE else aside
             at = (seconds, mean)
             axes.annotate(name, at, textcoords="offset points", va="center", color=INK, fontsize=9, **aside)
     if found:
