@@ -173,7 +173,7 @@ class Config:
             raise UserError(f"--patience: expected 0 without images to validate on, found {self.patience}")
         if self.weight_init == "local" and self.features != "pixels":
             raise UserError(
-                f"--weight_init: expected another than local for features that are no image's pixels, "
+                "--weight_init: expected another than local for features that are no image's pixels, "
                 f"found --features {self.features}"
             )
         if self.normalization == "batch" and self.batch_size == 1:
