@@ -14,7 +14,7 @@ from fnn.datasets import Images
 from fnn.errors import UserError
 from fnn.features import FEATURES
 from fnn.network import ROWS, Params
-from fnn.training import WINDOW, stride
+from fnn.training import stride
 
 MIB = 2**20
 
@@ -42,7 +42,7 @@ def estimate(config: Config, images: Images) -> int:
     batch = min(config.batch_size, rows)
     values = (
         parameters(config, images) * vectors
-        + max(WINDOW, batch * (features + 1))
+        + batch * (features + 1)
         + max((3 + 2 * bool(config.dropout) + 2 * (config.normalization != "none")) * batch, ROWS) * hidden
     )
     if config.normalization != "none":  # statistics of many images at once

@@ -21,6 +21,7 @@ from fnn.errors import UserError
 from fnn.initializers import INITIALIZERS
 from fnn.losses import LOSSES, Loss, softmax
 from fnn.normalization import Normalized, fold, normalized
+from fnn.products import product, product_with_transposed
 
 ROWS = 1000  # of a batch, where nothing is learned from it
 
@@ -143,46 +144,57 @@ def cotangents(spec: Spec, n: int) -> Cotangents:
     return Cotangents(below, scratch, np.empty((classes, n), spec.dtype))
 
 
-def propagate(f: Activation, maps: Sequence[Array], design: Array, to: Activations, logits: Array) -> None:
-    """Write the activations ``a = f([W; b]^T [a; 1])`` layer by layer, and the last layer's ``z`` into ``logits``.
+def forward_pass(f: Activation, maps: Sequence[Array], design: Array, to: Activations) -> Callable[[Array], None]:
+    """Return ``run(logits)``, which writes the activations ``a = f([W; b]^T [a; 1])`` layer by layer, and last ``z``.
 
     ``maps`` are the transposed matrices ``[W; b]^T``, ``design`` is the batch as ``[x; 1]``, (features + 1, n). With
     masks of dropout ``m`` the next layer takes ``m * a`` instead.
     """
-    a = design
-    for matrix, z, following, mask, norm in zip(maps, to.outputs, to.inputs, to.masks, to.norms, strict=False):
-        matrix.dot(a, out=z)
-        if norm is not None:
-            norm.apply(z)
-        f.apply(z)
-        if mask is not None:
-            np.multiply(z, mask, out=following[:-1])
-        a = following
-    maps[-1].dot(a, out=logits)
+    *inputs, last = (design, *to.inputs)
+    products = [product(*each) for each in zip(maps, inputs, to.outputs, strict=False)]
+    layers = tuple(zip(products, to.outputs, to.inputs, to.masks, to.norms, strict=True))
+
+    def run(logits: Array) -> None:
+        for multiply, z, following, mask, norm in layers:
+            multiply()
+            if norm is not None:
+                norm.apply(z)
+            f.apply(z)
+            if mask is not None:
+                np.multiply(z, mask, out=following[:-1])
+        maps[-1].dot(last, out=logits)
+
+    return run
 
 
-def backpropagate(
+def backward_pass(
     f: Activation, weights: Sequence[Array], design: Array, at: Activations, to: Cotangents, gradients: Sequence[Array]
-) -> None:
-    """Turn ``to.output``, the cotangent of the logits, into the gradients of all ``[W; b]`` (Rumelhart et al. 1986).
+) -> Callable[[], None]:
+    """Return what turns ``to.output``, the cotangent of the logits, into the gradients of all ``[W; b]``.
 
-    ``dL/d[W; b] = [a; 1] delta^T`` and, a layer down, ``delta = f'(z) * W delta``, times the mask if there is one.
+    ``dL/d[W; b] = [a; 1] delta^T`` and, a layer down, ``delta = f'(z) * W delta``, times the mask if there is one
+    (Rumelhart, Hinton & Williams 1986).
     """
-    delta = to.output
-    for k in range(len(weights) - 1, 0, -1):
-        at.inputs[k - 1].dot(delta.T, out=gradients[k])
-        below = to.hidden[k - 1]
-        weights[k].dot(delta, out=below)
-        np.multiply(below, f.slope(at.outputs[k - 1], to.scratch[k - 1]), out=below)
-        if (mask := at.masks[k - 1]) is not None:
-            np.multiply(below, mask, out=below)
-        if (norm := at.norms[k - 1]) is not None:
-            norm.pull_back(below)
-        delta = below
-    design.dot(delta.T, out=gradients[0])
-    for norm, gradient in zip(at.norms, gradients, strict=False):
-        if norm is not None:
-            gradient[-1] = norm.total[:, 0]  # what the product has found is 0: a bias before the mean has no effect
+    deltas = (*to.hidden, to.output)
+    sums = [product_with_transposed(*each) for each in zip((design, *at.inputs), deltas, gradients, strict=True)]
+    below = [product(*each) for each in zip(weights[1:], deltas[1:], to.hidden, strict=True)]
+    layers = tuple(zip(sums[1:], below, to.hidden, to.scratch, at.outputs, at.masks, at.norms, strict=True))[::-1]
+
+    def run() -> None:
+        for add_up, pull_back, delta, scratch, output, mask, norm in layers:
+            add_up()
+            pull_back()
+            np.multiply(delta, f.slope(output, scratch), out=delta)
+            if mask is not None:
+                np.multiply(delta, mask, out=delta)
+            if norm is not None:
+                norm.pull_back(delta)
+        sums[0]()
+        for norm, gradient in zip(at.norms, gradients, strict=False):
+            if norm is not None:
+                gradient[-1] = norm.total[:, 0]  # what the product has found is 0: a bias before the mean has no effect
+
+    return run
 
 
 def design_matrix(x: Array, dtype: str) -> Array:
@@ -217,7 +229,7 @@ def forward(spec: Spec, params: Params, x: Array) -> Trace:
     design, layers = _design_of(spec, x).T, activations(spec, len(x))
     maps = [m.T for m in matrices(spec.sizes, params.theta)]
     with np.errstate(over="ignore"):
-        propagate(spec.nonlinearity, maps, design, layers, layers.logits)
+        forward_pass(spec.nonlinearity, maps, design, layers)(layers.logits)
     return freeze_all(Trace(design, layers))
 
 
@@ -227,31 +239,40 @@ def backward(spec: Spec, params: Params, trace: Trace, delta: Array) -> Array:
     to.output[:] = delta.T
     gradient = np.empty_like(params.theta)
     weights = [w for w, _ in params.layers]
-    backpropagate(spec.nonlinearity, weights, trace.design, trace.layers, to, matrices(spec.sizes, gradient))
+    backward_pass(spec.nonlinearity, weights, trace.design, trace.layers, to, matrices(spec.sizes, gradient))()
     return freeze(gradient)
+
+
+@frozen(eq=False)
+class Pass:
+    """A batch's way forward and back, bound to memory and views that are made once and serve every batch."""
+
+    design: Array  # (n, features + 1): to be overwritten by each batch as ``[x, 1]``
+    run: Callable[[Array, Array], None]
 
 
 def gradient_pass(
     spec: Spec, theta: Array, gradient: Array, n: int, masks: tuple[Array, ...] = (), normalizes: bool = False
-) -> Callable[[Array, Array, Array], None]:
-    """Return ``run(design, weighted, logits)``, which overwrites ``gradient`` with that of the mean loss of a batch.
+) -> Pass:
+    """Return the pass whose ``run(weighted, logits)`` overwrites ``gradient`` with that of a batch's mean loss.
 
-    ``design`` is the batch as ``[x; 1]``, (features + 1, n); ``weighted`` are the targets over ``n`` and the ``logits``
-    are written, both (classes, n). Memory and views are made once and serve every batch, whatever ``theta`` has become.
-    ``masks`` of dropout, one (width, n) for each hidden layer, may be overwritten between the batches. A network that
-    ``normalizes`` standardises its hidden units over each batch.
+    ``weighted`` are the targets over ``n`` and the ``logits`` are written, both (classes, n). It takes ``theta``, and
+    ``masks`` of dropout, one (width, n) for each hidden layer, as they are then. A network that ``normalizes``
+    standardises its hidden units over each batch.
     """
     blocks, gradients = matrices(spec.sizes, theta), matrices(spec.sizes, gradient)
     norms = tuple(normalized(block[-1], n) for block in blocks[:-1]) if normalizes else ()
     at, to, f, delta = activations(spec, n, masks, norms), cotangents(spec, n), spec.nonlinearity, spec.objective.delta
-    maps, weights = [block.T for block in blocks], [block[:-1] for block in blocks]
+    design = empty((n, spec.sizes[0] + 1), spec.dtype)
+    propagate = forward_pass(f, [block.T for block in blocks], design.T, at)
+    backpropagate = backward_pass(f, [block[:-1] for block in blocks], design.T, at, to, gradients)
 
-    def run(design: Array, weighted: Array, logits: Array) -> None:
-        propagate(f, maps, design, at, logits)
+    def run(weighted: Array, logits: Array) -> None:
+        propagate(logits)
         delta(logits, weighted, 1 / n, to.output)
-        backpropagate(f, weights, design, at, to, gradients)
+        backpropagate()
 
-    return run
+    return Pass(design, run)
 
 
 def loss_and_grad(spec: Spec, params: Params, x: Array, targets: Array) -> tuple[float, Array]:
@@ -266,10 +287,12 @@ def loss_and_grad(spec: Spec, params: Params, x: Array, targets: Array) -> tuple
     """
     if targets.shape != (len(x), spec.sizes[-1]):
         raise UserError(f"targets: expected shape {(len(x), spec.sizes[-1])}, found {targets.shape}")
-    design, wanted = _design_of(spec, x).T, np.array(targets.T, spec.dtype, order="C")
+    wanted = np.array(targets.T, spec.dtype, order="C")
     gradient, logits = np.empty_like(params.theta), np.empty_like(wanted)
+    the = gradient_pass(spec, params.theta, gradient, len(x))
+    the.design[:] = _design_of(spec, x)
     with np.errstate(over="ignore"):
-        gradient_pass(spec, params.theta, gradient, len(x))(design, wanted / len(x), logits)
+        the.run(wanted / len(x), logits)
     return float(np.mean(spec.objective.value(logits, wanted))), freeze(gradient)
 
 
@@ -298,7 +321,7 @@ def logits_in_batches(spec: Spec, params: Params, design: Array | Coded, batch_s
         for span in spans(len(design), batch_size):
             batch = design[span].T
             at = at if at.logits.shape == out[:, span].shape else activations(spec, batch.shape[1])
-            propagate(spec.nonlinearity, maps, batch, at, at.logits)
+            forward_pass(spec.nonlinearity, maps, batch, at)(at.logits)
             out[:, span] = at.logits
     return freeze(out)
 

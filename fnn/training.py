@@ -20,7 +20,7 @@ from fnn.updates import BLOCK, Optimizer, Signal, State, Step, bind, in_turn
 
 SHARED_FROM = 1 << 19  # parameters: smaller updates gain less by a second thread than it takes to wake it
 POPULATION = 5000  # images at least, where there are so many, whose statistics stand for those of all
-WINDOW = 1 << 21  # numbers gathered at a time: small batches share what a window costs, and few rows are held twice
+WINDOW = 1 << 12  # samples whose targets are made, and whose logits are counted, at a time
 
 
 @frozen
@@ -130,35 +130,32 @@ def _advance(plan: Plan, data: Dataset, given: list[TrainState], steps: int | No
     theta, memory = state.params.theta, state.optimizer_state
     gradient = empty(theta.shape, theta.dtype)
     update = bound_update(plan, theta, gradient, memory)
-    columns = data.design.shape[1]
-    windows = tuple(_windows(size, max(1, WINDOW // (size * columns)), n, done, end))
+    windows = tuple(_windows(size, max(1, WINDOW // size), n, done, end))
     masks = {b: _masks(plan, b) for b in {b for _, b, _ in windows}}
     passes = {b: gradient_pass(spec, theta, gradient, b, each, plan.normalizes) for b, each in masks.items()}
     change = transform_of(plan.augmentation, spec.sizes[0], plan.seed, data.features)
     tally, step = state.tally if done else Tally(), state.step
 
-    gathered = empty((max((batch * count for _, batch, count in windows), default=0), columns), spec.dtype)
-
     # Sigmoid's exp overflows by design, and a diverging run may produce anything until the check after its window.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for start, size, count in windows:
-            rows = order[start : start + size * count]
-            x = data.design.take(rows, axis=0, out=gathered[: len(rows)], mode="clip")
-            designs, labels = x.reshape(count, size, -1).transpose(0, 2, 1), data.labels[rows]
-            wanted = desired(data, rows.reshape(count, size), plan.label_smoothing, spec.dtype)
+            rows = order[start : start + size * count].reshape(count, size)
+            wanted = desired(data, rows, plan.label_smoothing, spec.dtype)
             if change:
                 wanted = np.array(wanted)
-                for k in range(count):
-                    change(step + k + 1, x[k * size : (k + 1) * size, :-1], wanted[k])
-            weighted, logits, gradient_of, drops = wanted / size, np.empty_like(wanted), passes[size], masks[size]
+            weighted, logits, the, drops = wanted / size, np.empty_like(wanted), passes[size], masks[size]
             for k in range(count):
                 step += 1
+                data.design.take(rows[k], axis=0, out=the.design, mode="clip")
+                if change:
+                    change(step, the.design[:, :-1], wanted[k])
+                    np.divide(wanted[k], size, out=weighted[k])
                 if drops:
                     draw_masks(plan.dropout, rng(plan.seed, "dropout", step), drops)
-                gradient_of(designs[k], weighted[k], logits[k])
+                the.run(weighted[k], logits[k])
                 loss = _mean_loss(spec, logits[k], wanted[k]) if plan.optimizer.uses_loss else nan
                 memory = update(Signal(gradient, plan.learning_rate, step, loss), memory)
-            tally = _count(plan, tally, step - count, logits, wanted, labels)
+            tally = _count(plan, tally, step - count, logits, wanted, data.labels[rows].ravel())
 
     params = Params(spec.sizes, freeze(theta))
     return TrainState(params, freeze_all(memory), step, state.epoch + (end == total), tally)

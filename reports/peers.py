@@ -12,7 +12,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from itertools import cycle, pairwise
+from itertools import cycle, islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,8 @@ from fnn import threads
 from fnn.activations import ACTIVATIONS
 from fnn.arrays import Array, empty, map_arrays, thaw
 from fnn.data import Dataset
-from fnn.training import WINDOW, bound_update
+from fnn.products import product, product_with_transposed
+from fnn.training import bound_update
 from fnn.updates import Signal
 from reports.cells import Cell, cell_of
 
@@ -84,20 +85,21 @@ def _trained(plan: fnn.Plan, data: Dataset, steps: int) -> Block:
 
 
 def floor(sizes: tuple[int, ...], cell: Cell, steps: int) -> Block:
-    """The matrix products of a step, on arrays of the layout that NumPy multiplies fastest without a copy."""
+    """The matrix products of a step as we have them made, of layers no wider by ones for the biases."""
     draw = lambda *shape: thaw(np.random.default_rng(0).random(shape, np.float32))  # noqa: E731
-    layers = [
-        (draw(cell.batch, i), draw(i, o), draw(cell.batch, o), draw(cell.batch, o), draw(i, o), draw(cell.batch, i))
-        for i, o in pairwise(sizes)
-    ]
+    inputs = [draw(cell.batch, sizes[0]).T, *(draw(width, cell.batch) for width in sizes[1:-1])]
+    products = []
+    for number, (a, (i, o)) in enumerate(zip(inputs, pairwise(sizes), strict=True)):
+        w, delta = draw(i, o), draw(o, cell.batch)
+        products.append(product(w.T, a, draw(o, cell.batch)))
+        products.append(product_with_transposed(a, delta, draw(i, o)))
+        if number:
+            products.append(product(w, delta, draw(i, cell.batch)))
 
     def block() -> None:
         for _ in range(steps):
-            for number, (x, w, g, z, dw, dx) in enumerate(layers):
-                x.dot(w, out=z)
-                x.T.dot(g, out=dw)
-                if number:
-                    g.dot(w.T, out=dx)
+            for multiply in products:
+                multiply()
 
     return block
 
@@ -141,21 +143,14 @@ def units(sizes: tuple[int, ...], cell: Cell, steps: int) -> Block:
 
 
 def gather(sizes: tuple[int, ...], cell: Cell, steps: int) -> Block:
-    """The batches' images, from rows all over the data, as many at once as run_epoch takes."""
+    """The batches' images, from rows all over the data."""
     design = _random(sizes, cell).design
-    order = np.random.default_rng(0).permutation(len(design))
-    most = max(1, WINDOW // (cell.batch * design.shape[1]))
-    rows = [order[start : start + most * cell.batch] for start in range(0, len(order), most * cell.batch)]
-    out = empty((max(map(len, rows)), design.shape[1]), design.dtype)
+    order = np.random.default_rng(0).permutation(len(design)).reshape(-1, cell.batch)
+    out = empty((cell.batch, design.shape[1]), design.dtype)
 
     def block() -> None:
-        done = 0
-        for window in cycle(rows):
-            if done >= steps:
-                return
-            window = window[: (steps - done) * cell.batch]
-            design.take(window, axis=0, out=out[: len(window)], mode="clip")
-            done += len(window) // cell.batch
+        for rows in islice(cycle(order), steps):
+            design.take(rows, axis=0, out=out, mode="clip")
 
     return block
 

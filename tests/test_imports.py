@@ -13,7 +13,7 @@ PACKAGE = Path(fnn.__file__).parent
 LAYERS = """
     blas errors arrays files helpers
     gradients patches coded features
-    activations initializers losses normalization network schedules updates optimizers
+    activations initializers losses normalization products network schedules updates optimizers
     data augment views metrics training threads
     idx datacache fetch datasets featurecache
     kinds config naming recipes experiment memory

@@ -63,13 +63,13 @@ def test_with_dropout_the_gradient_is_the_complex_step_derivative_given_the_mask
     spec, n = case.spec, len(case.x)
     masks = tuple(np.empty((width, n)) for width in spec.sizes[1:-1])
     found, z = np.empty_like(case.params.theta), np.empty((spec.sizes[-1], n))
-    run = gradient_pass(spec, case.params.theta, found, n, masks)
-    design = design_matrix(case.x, spec.dtype).T
+    the = gradient_pass(spec, case.params.theta, found, n, masks)
+    the.design[:] = design_matrix(case.x, spec.dtype)
     for _ in range(2):
         for mask in masks:
             mask[:] = rng.choice([0, 1, 1.6], mask.shape)
         plain = [mask.T.copy() for mask in masks]
-        run(design, case.targets.T / n, z)
+        the.run(case.targets.T / n, z)
         f = lambda theta: reference.loss(spec, theta, case.x, case.targets, masks=plain)  # noqa: B023, E731
         assert close(z.T, reference.logits(spec, case.params.theta, case.x, plain))
         assert close(found, reference.gradient(f, case.params.theta))

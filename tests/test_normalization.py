@@ -27,9 +27,10 @@ def passed(case: Case, masks: tuple[np.ndarray, ...] = ()) -> tuple[np.ndarray, 
     """Return the logits (n, classes) and the gradient of a normalised network, of the second of two passes."""
     spec, n = case.spec, len(case.x)
     found, z = np.full(case.params.theta.shape, np.nan), np.empty((spec.sizes[-1], n))
-    run = gradient_pass(spec, case.params.theta, found, n, masks, True)
+    the = gradient_pass(spec, case.params.theta, found, n, masks, True)
     for x in (case.x + 1, case.x):
-        run(design_matrix(x, spec.dtype).T, case.targets.T / n, z)
+        the.design[:] = design_matrix(x, spec.dtype)
+        the.run(case.targets.T / n, z)
     return z.T, found
 
 

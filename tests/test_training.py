@@ -142,7 +142,9 @@ def test_a_changed_epoch_is_the_literal_loop_too(batch: int) -> None:
             masks = tuple(np.empty((width, n)) for width in (6, 5))
             draw_masks(0.2, rng(the.seed, "dropout", step), masks)
             gradient, z = np.empty_like(theta), np.empty((3, n))
-            gradient_pass(the.spec, theta, gradient, n, masks)(design_matrix(x, "float64").T, wanted / n, z)
+            each = gradient_pass(the.spec, theta, gradient, n, masks)
+            each.design[:] = design_matrix(x, "float64")
+            each.run(wanted / n, z)
             total += the.spec.objective.value(z, wanted).sum()
             correct += int((z.argmax(axis=0) == data.labels[rows]).sum())
             theta -= 0.01 * gradient
@@ -180,11 +182,12 @@ def test_dropout_leaves_the_mean_of_what_a_linear_network_sees(seed: int, rate: 
     spec = Spec((4, 6, 3), "identity", dtype="float64")
     theta, x = random.normal(size=spec.parameters), random.normal(size=(1, 4))
     mask, z = np.empty((6, 1)), np.empty((3, 1))
-    run = gradient_pass(spec, theta, np.empty_like(theta), 1, (mask,))
+    the = gradient_pass(spec, theta, np.empty_like(theta), 1, (mask,))
+    the.design[:] = design_matrix(x, "float64")
     values, total = random.permuted(np.tile(np.arange(256, dtype=np.uint8), (6, 1)), axis=1), np.zeros((3, 1))
     for column in values.T:
         fill_mask(column, dropped_of_256(rate), mask)
-        run(design_matrix(x, "float64").T, np.zeros((3, 1)), z)
+        the.run(np.zeros((3, 1)), z)
         total += z
     expected = forward(spec, Params(spec.sizes, freeze(theta)), x).logits.T
     np.testing.assert_allclose(total / 256, expected, rtol=1e-12, atol=1e-12)

@@ -35,7 +35,7 @@ def section() -> Section:
             two matrix products and one elementwise one, with biases as a last row of the weights, so that they need no
             line of their own.
             """,
-            code(network.backpropagate),
+            code(network.backward_pass),
             """
             Activations are columns, `[a; 1]`. The mask is dropout's, and None without it. From outside everything is a
             pure function: `fnn.forward`, `fnn.backward` and `fnn.loss_and_grad` take frozen records and read-only

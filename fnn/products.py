@@ -1,0 +1,121 @@
+"""Matrix products in pieces that the BLAS multiplies where they are.
+
+OpenBLAS first copies both factors of a product into an order of its own, which for batches of some dozens takes up to
+half the time. Where the processor has AVX-512, it leaves that out for products of at most a million multiply-adds
+(its ``interface/gemm.c`` and ``sgemm_small_kernel_permit_skylakex.c``). So larger ones are cut into such; one call of
+``matmul`` multiplies a stack of them. No sum is cut, so that nothing is left to be added up.
+
+Which products are cut, and how, is what was fastest of those that ``reports.products`` times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
+
+import numpy as np
+
+from fnn.arrays import Array, empty
+
+LIMIT = 1_000_000  # multiply-adds of a product that isn't copied
+SHORT = 128  # terms of a sum, up to which a product may be cut at will
+WORTH_TURNING = 100_000  # multiply-adds, from which a second factor is better copied than taken transposed
+WALK = 1 << 19  # bytes that the rows of a transposed factor may be spread over: beyond, they take too many pages
+ROWS = 24  # of a piece, or a multiple: the kernels take 4, 6 or 8 at a time ...
+ROWS_OF_TRANSPOSED = 32  # ... and of two transposed factors 16 or more
+COLUMNS = 512, 256, 128, 64, 32  # of a piece
+KERNELS = {"SkylakeX", "Cooperlake", "SapphireRapids"}  # OpenBLAS's names of the processors that have such kernels
+
+Triple = tuple[Array, Array, Array]
+Run = Callable[[], object]
+
+
+def detected() -> bool:
+    """Tell whether NumPy's BLAS multiplies small matrices where they are."""
+    from threadpoolctl import threadpool_info
+
+    found = [info.get("architecture") for info in threadpool_info() if info["user_api"] == "blas"]
+    return bool(found) and KERNELS.issuperset(found)
+
+
+available = lru_cache(detected)
+
+
+def shape_of_pieces(m: int, k: int, n: int, walk: int = 0, both: bool = False) -> tuple[int, int] | None:
+    """Return rows and columns of the pieces of an (m, n) product of (m, k) and (k, n), or None to leave it whole.
+
+    ``walk`` is what the rows of the first factor are spread over if it is transposed; ``both`` tells that so is the
+    second.
+
+    >>> shape_of_pieces(2049, 64, 1024), shape_of_pieces(129, 128, 64)
+    ((24, 512), (120, 64))
+    >>> shape_of_pieces(64, 64, 64), shape_of_pieces(785, 2048, 1024)
+    (None, None)
+    """
+    if m * k * n <= LIMIT or walk > WALK or (both and k <= SHORT):
+        return None
+    step = ROWS_OF_TRANSPOSED if both else ROWS
+    columns = next((c for c in COLUMNS if c <= n and step * c * k <= LIMIT), None)
+    if columns is None or (k > SHORT and n not in (columns, 2 * columns)):
+        return None
+    return min(m, LIMIT // (columns * k) // step * step), columns
+
+
+def _walk(x: Array) -> int:
+    """Return how many bytes the rows in memory of a transposed matrix are spread over, 0 of one that isn't."""
+    return x.shape[1] * x.strides[1] if x.strides[0] < x.strides[1] else 0
+
+
+def cut(a: Array, b: Array, out: Array) -> Iterator[Triple]:
+    """Yield stacks of pieces whose products make up ``a b``: equal ones, and what is left at the edges."""
+    (m, k), n = a.shape, b.shape[1]
+    shape = shape_of_pieces(m, k, n, _walk(a), _walk(a) > 0 < _walk(b)) if available() else None
+    if shape is None:
+        yield a, b, out
+        return
+    for down in _runs(m, shape[0]):
+        for across in _runs(n, shape[1]):
+            yield _stacks(a, b, out, down, across)
+
+
+def _runs(size: int, piece: int) -> list[tuple[int, int, int]]:
+    """Return (start, stop, length of a piece) of the whole pieces, and of the rest if there is one."""
+    whole = size // piece * piece
+    return [(0, whole, piece)] + [(whole, size, size - whole)] * (size > whole)
+
+
+def _stacks(a: Array, b: Array, out: Array, down: tuple[int, int, int], across: tuple[int, int, int]) -> Triple:
+    (top, bottom, rows), (left, right, columns), k = down, across, len(b)
+    return (
+        a[top:bottom].reshape(-1, 1, rows, k),
+        b[:, left:right].reshape(k, -1, columns).swapaxes(0, 1),
+        out[top:bottom, left:right].reshape((bottom - top) // rows, rows, -1, columns).swapaxes(1, 2),
+    )
+
+
+def product(a: Array, b: Array, out: Array) -> Run:
+    """Return what overwrites ``out`` by ``a b`` whenever it is called, whatever the arrays hold by then."""
+    stacks = tuple(cut(a, b, out))
+    if stacks[0][0] is a:
+        return partial(a.dot, b, out)
+
+    def run() -> None:
+        for x, y, z in stacks:
+            np.matmul(x, y, out=z)
+
+    return run
+
+
+def product_with_transposed(a: Array, b: Array, out: Array) -> Run:
+    """Return what overwrites ``out`` by ``a b^T``: of kernels without a copy the one for that is slow."""
+    (m, k), n = a.shape, len(b)
+    if k > SHORT or m * k * n < WORTH_TURNING or 2 * _walk(a) > WALK or not available():
+        return product(a, b.T, out)
+    turned = empty((k, n), b.dtype)
+    multiply = product(a, turned, out)
+
+    def run() -> None:
+        np.copyto(turned, b.T)
+        multiply()
+
+    return run

@@ -1,0 +1,82 @@
+"""What cutting a matrix product gains: ``python -m reports.products [--batches 32,64,128] [--widths 64,...]``.
+
+For layers between widths, and from the pixels, it prints the time of the products forward (``z``), of the gradient
+(``dW``) and of the cotangent below (``da``) as fnn.products makes them, over that of one call of the BLAS each: medians
+of pairs in turns, in one thread. A dash is a product that is left whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from fnn.arrays import Array, empty
+from fnn.cli import guarded
+from fnn.products import available, cut, product, product_with_transposed
+from fnn.threads import limited
+from reports.speed import machine
+
+PAIRS, SECONDS = 9, 0.004
+PIXELS = 784
+
+
+def layer(fan_in: int, fan_out: int, n: int) -> Iterator[tuple[Callable[[], object], Callable[[], object], bool]]:
+    """Yield for each product of a layer: ours, that of one call, and whether ours is another."""
+    draw = lambda *shape: np.add(np.random.default_rng(0).random(shape, np.float32), 0, out=empty(shape, np.float32))  # noqa: E731
+    w, delta, z, dw, below = (
+        draw(fan_in + 1, fan_out),
+        draw(fan_out, n),
+        draw(fan_out, n),
+        draw(fan_in + 1, fan_out),
+        draw(fan_in, n),
+    )
+    a = draw(n, fan_in + 1).T if fan_in == PIXELS else draw(fan_in + 1, n)
+    yield product(w.T, a, z), lambda: w.T.dot(a, out=z), _changed(w.T, a, z)
+    add_up = product_with_transposed(a, delta, dw)
+    yield add_up, lambda: a.dot(delta.T, out=dw), getattr(add_up, "func", None) is None
+    if fan_in != PIXELS:
+        yield product(w[:-1], delta, below), lambda: w[:-1].dot(delta, out=below), _changed(w[:-1], delta, below)
+
+
+def _changed(a: Array, b: Array, out: Array) -> bool:
+    return next(cut(a, b, out))[0] is not a
+
+
+def ratio(ours: Callable[[], object], whole: Callable[[], object]) -> float:
+    """Return the median of pairs' ratios."""
+    runs = max(1, round(SECONDS / _seconds(whole, 3)))
+    return statistics.median(_seconds(ours, runs) / _seconds(whole, runs) for _ in range(PAIRS))
+
+
+def _seconds(run: Callable[[], object], times: int) -> float:
+    began = time.perf_counter()
+    for _ in range(times):
+        run()
+    return (time.perf_counter() - began) / times
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m reports.products", description=__doc__.split("\n\n")[0])
+    numbers = lambda text: [int(each) for each in text.split(",")]  # noqa: E731
+    parser.add_argument("--batches", type=numbers, default="32,64,128", help="comma-separated (default: %(default)s)")
+    parser.add_argument("--widths", type=numbers, default="64,128,256,512,1024,2048", help="(default: %(default)s)")
+    given = parser.parse_args(arguments)
+    print(f"{machine()}: {'has' if available() else 'has no'} kernels for small products")
+    print(f"{'layer':>14}{'batch':>7}{'z':>7}{'dW':>7}{'da':>7}")
+    with limited(1):
+        for n in given.batches:
+            for fan_in, fan_out in [(PIXELS, w) for w in given.widths] + [(w, w) for w in given.widths]:
+                found = [
+                    f"{ratio(ours, whole):.2f}" if other else "-" for ours, whole, other in layer(fan_in, fan_out, n)
+                ]
+                print(f"{fan_in:>7} x{fan_out:>5}{n:>7}" + "".join(f"{each:>7}" for each in found), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(guarded(lambda arguments: main(list(arguments)), sys.argv[1:], "reports.products"))

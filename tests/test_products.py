@@ -1,0 +1,105 @@
+"""Products in pieces: the same product, whatever the layout, and each element written once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fnn import products
+from fnn.products import COLUMNS, LIMIT, cut, product, product_with_transposed, shape_of_pieces
+from tests.strategies import generators
+
+SIZES = st.integers(1, 300)
+LAYOUTS = st.sampled_from(("plain", "transposed", "rows", "columns"))
+
+
+@pytest.fixture(autouse=True, params=[True, False])
+def everywhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products are cut, or aren't, whatever the machine's BLAS: it multiplies both."""
+    monkeypatch.setattr(products, "available", lambda: request.param)
+
+
+def matrix(rng: np.random.Generator, rows: int, columns: int, layout: str) -> np.ndarray:
+    if layout == "transposed":
+        return rng.normal(size=(columns, rows)).T
+    if layout == "rows":
+        return rng.normal(size=(rows + 3, columns))[2 : rows + 2]
+    return (
+        rng.normal(size=(rows, columns + 5))[:, :columns] if layout == "columns" else rng.normal(size=(rows, columns))
+    )
+
+
+def close(found: np.ndarray, expected: np.ndarray, a: np.ndarray, b: np.ndarray) -> bool:
+    """A sum of k products is known to k roundings of the sum of their sizes (Higham 2002, section 3.5)."""
+    return bool(
+        (np.abs(found - expected) <= 2 * a.shape[1] * np.finfo(found.dtype).eps * (np.abs(a) @ np.abs(b))).all()
+    )
+
+
+@given(SIZES, SIZES, SIZES, LAYOUTS, LAYOUTS, generators())
+def test_a_product_is_that_of_what_the_arrays_hold_when_it_is_made(
+    m: int, k: int, n: int, first: str, second: str, rng: np.random.Generator
+) -> None:
+    a, b, out = matrix(rng, m, k, first), matrix(rng, k, n, second), np.full((m, n), np.nan)
+    run = product(a, b, out)
+    for _ in range(2):
+        a *= rng.normal()
+        b += 1
+        kept = a.copy(), b.copy()
+        run()
+        assert close(out, kept[0] @ kept[1], a, b)
+        assert (a == kept[0]).all() and (b == kept[1]).all()
+
+
+@given(SIZES, st.integers(1, 200), SIZES, LAYOUTS, generators())
+def test_a_product_with_a_transposed_factor_too(m: int, k: int, n: int, layout: str, rng: np.random.Generator) -> None:
+    a, b, out = matrix(rng, m, k, layout), rng.normal(size=(n, k)), np.full((m, n), np.nan)
+    run = product_with_transposed(a, b, out)
+    for _ in range(2):
+        b -= 1
+        run()
+        assert close(out, a @ b.T, a, b.T)
+
+
+@given(SIZES, SIZES, SIZES, LAYOUTS, LAYOUTS, generators())
+def test_pieces_are_views_that_cover_each_element_once(
+    m: int, k: int, n: int, first: str, second: str, rng: np.random.Generator
+) -> None:
+    a, b, out = matrix(rng, m, k, first), matrix(rng, k, n, second), np.zeros((m, n))
+    for x, y, z in cut(a, b, out):
+        assert np.shares_memory(x, a) and np.shares_memory(y, b)
+        z += 1
+    assert (out == 1).all()
+
+
+@given(st.integers(1, 4000), st.integers(1, 4000), st.integers(1, 4000), st.booleans())
+def test_pieces_are_small_enough_for_kernels_that_copy_nothing(m: int, k: int, n: int, both: bool) -> None:
+    shape = shape_of_pieces(m, k, n, both=both)
+    if m * k * n <= LIMIT:
+        assert shape is None
+    elif shape is not None:
+        assert 1 <= shape[0] <= m and shape[1] in COLUMNS and shape[1] <= n
+        assert shape[0] * k * shape[1] <= LIMIT
+
+
+@pytest.mark.parametrize(
+    ("m", "k", "n", "walk", "cut"),
+    [(785, 64, 512, 0, True), (785, 200, 512, 0, False), (785, 200, 128, 0, True), (512, 785, 64, 1 << 20, False)],
+)
+def test_what_is_cut_is_what_gains_by_it(m: int, k: int, n: int, walk: int, cut: bool) -> None:
+    """Short sums, and long ones of few columns, but none whose factor takes too many pages."""
+    assert (shape_of_pieces(m, k, n, walk) is not None) == cut
+
+
+def test_a_blas_is_known_by_its_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = [{"user_api": "blas", "architecture": "SkylakeX"}, {"user_api": "openmp"}]
+    for found, expected in (
+        (known, True),
+        ([{"user_api": "blas", "architecture": "Haswell"}, *known], False),
+        ([{"user_api": "blas"}], False),
+        ([], False),
+    ):
+        monkeypatch.setattr("threadpoolctl.threadpool_info", lambda found=found: found)
+        assert products.detected() == expected
