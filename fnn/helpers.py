@@ -15,7 +15,7 @@ def _pool(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(count, "fnn", initializer=lambda: np.seterr(all="ignore"))
 
 
-def at_once(task: Callable[[int], None], parts: int) -> None:
+def at_once(task: Callable[[int], object], parts: int) -> None:
     """Do the parts of a task at the same time, the last in the caller's thread; an exception of any is raised.
 
     >>> found = [0, 0]

@@ -144,14 +144,16 @@ def cotangents(spec: Spec, n: int) -> Cotangents:
     return Cotangents(below, scratch, np.empty((classes, n), spec.dtype))
 
 
-def forward_pass(f: Activation, maps: Sequence[Array], design: Array, to: Activations) -> Callable[[Array], None]:
+def forward_pass(
+    f: Activation, maps: Sequence[Array], design: Array, to: Activations, threads: int = 1
+) -> Callable[[Array], None]:
     """Return ``run(logits)``, which writes the activations ``a = f([W; b]^T [a; 1])`` layer by layer, and last ``z``.
 
     ``maps`` are the transposed matrices ``[W; b]^T``, ``design`` is the batch as ``[x; 1]``, (features + 1, n). With
     masks of dropout ``m`` the next layer takes ``m * a`` instead.
     """
     *inputs, last = (design, *to.inputs)
-    products = [product(*each) for each in zip(maps, inputs, to.outputs, strict=False)]
+    products = [product(*each, threads) for each in zip(maps, inputs, to.outputs, strict=False)]
     layers = tuple(zip(products, to.outputs, to.inputs, to.masks, to.norms, strict=True))
 
     def run(logits: Array) -> None:
@@ -168,7 +170,13 @@ def forward_pass(f: Activation, maps: Sequence[Array], design: Array, to: Activa
 
 
 def backward_pass(
-    f: Activation, weights: Sequence[Array], design: Array, at: Activations, to: Cotangents, gradients: Sequence[Array]
+    f: Activation,
+    weights: Sequence[Array],
+    design: Array,
+    at: Activations,
+    to: Cotangents,
+    gradients: Sequence[Array],
+    threads: int = 1,
 ) -> Callable[[], None]:
     """Return what turns ``to.output``, the cotangent of the logits, into the gradients of all ``[W; b]``.
 
@@ -176,8 +184,10 @@ def backward_pass(
     (Rumelhart, Hinton & Williams 1986).
     """
     deltas = (*to.hidden, to.output)
-    sums = [product_with_transposed(*each) for each in zip((design, *at.inputs), deltas, gradients, strict=True)]
-    below = [product(*each) for each in zip(weights[1:], deltas[1:], to.hidden, strict=True)]
+    sums = [
+        product_with_transposed(*each, threads) for each in zip((design, *at.inputs), deltas, gradients, strict=True)
+    ]
+    below = [product(*each, threads) for each in zip(weights[1:], deltas[1:], to.hidden, strict=True)]
     layers = tuple(zip(sums[1:], below, to.hidden, to.scratch, at.outputs, at.masks, at.norms, strict=True))[::-1]
 
     def run() -> None:
@@ -252,7 +262,13 @@ class Pass:
 
 
 def gradient_pass(
-    spec: Spec, theta: Array, gradient: Array, n: int, masks: tuple[Array, ...] = (), normalizes: bool = False
+    spec: Spec,
+    theta: Array,
+    gradient: Array,
+    n: int,
+    masks: tuple[Array, ...] = (),
+    normalizes: bool = False,
+    threads: int = 1,
 ) -> Pass:
     """Return the pass whose ``run(weighted, logits)`` overwrites ``gradient`` with that of a batch's mean loss.
 
@@ -264,8 +280,8 @@ def gradient_pass(
     norms = tuple(normalized(block[-1], n) for block in blocks[:-1]) if normalizes else ()
     at, to, f, delta = activations(spec, n, masks, norms), cotangents(spec, n), spec.nonlinearity, spec.objective.delta
     design = empty((n, spec.sizes[0] + 1), spec.dtype)
-    propagate = forward_pass(f, [block.T for block in blocks], design.T, at)
-    backpropagate = backward_pass(f, [block[:-1] for block in blocks], design.T, at, to, gradients)
+    propagate = forward_pass(f, [block.T for block in blocks], design.T, at, threads)
+    backpropagate = backward_pass(f, [block[:-1] for block in blocks], design.T, at, to, gradients, threads)
 
     def run(weighted: Array, logits: Array) -> None:
         propagate(logits)

@@ -15,8 +15,10 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from fnn.arrays import Array, empty
+from fnn.arrays import Array, empty, spans
+from fnn.helpers import at_once
 
+WORTH_SHARING = 50_000_000  # multiply-adds, from which threads of ours share a cut product faster than the BLAS's
 LIMIT = 1_000_000  # multiply-adds of a product that isn't copied
 SHORT = 128  # terms of a sum, up to which a product may be cut at will
 WORTH_TURNING = 100_000  # multiply-adds, from which a second factor is better copied than taken transposed
@@ -93,9 +95,12 @@ def _stacks(a: Array, b: Array, out: Array, down: tuple[int, int, int], across: 
     )
 
 
-def product(a: Array, b: Array, out: Array) -> Run:
-    """Return what overwrites ``out`` by ``a b`` whenever it is called, whatever the arrays hold by then."""
-    stacks = tuple(cut(a, b, out))
+def product(a: Array, b: Array, out: Array, threads: int = 1) -> Run:
+    """Return what overwrites ``out`` by ``a b`` whenever it is called, whatever the arrays hold by then.
+
+    Several threads are the BLAS's own, which share one product better than we can.
+    """
+    stacks = tuple(cut(a, b, out)) if threads == 1 else ((a, b, out),)
     if stacks[0][0] is a:
         return partial(a.dot, b, out)
 
@@ -106,16 +111,21 @@ def product(a: Array, b: Array, out: Array) -> Run:
     return run
 
 
-def product_with_transposed(a: Array, b: Array, out: Array) -> Run:
+def product_with_transposed(a: Array, b: Array, out: Array, threads: int = 1) -> Run:
     """Return what overwrites ``out`` by ``a b^T``: of kernels without a copy the one for that is slow."""
     (m, k), n = a.shape, len(b)
-    if k > SHORT or m * k * n < WORTH_TURNING or 2 * _walk(a) > WALK or not available():
-        return product(a, b.T, out)
+    least = WORTH_TURNING if threads == 1 else WORTH_SHARING
+    if k > SHORT or m * k * n < least or 2 * _walk(a) > WALK or not available():
+        return product(a, b.T, out, threads)
     turned = empty((k, n), b.dtype)
-    multiply = product(a, turned, out)
+    share = -(-m // threads // ROWS) * ROWS
+    first, *others = parts = [product(a[rows], turned, out[rows]) for rows in spans(m, share)]
 
     def run() -> None:
         np.copyto(turned, b.T)
-        multiply()
+        if others:
+            at_once(lambda part: parts[part](), len(parts))
+        else:
+            first()
 
     return run

@@ -9,9 +9,10 @@ from contextlib import AbstractContextManager
 import numpy as np
 
 from fnn.network import Spec
+from fnn.products import product, product_with_transposed
 
 #: Multiply-adds of a step below which a second thread doesn't pay, however idle the machine.
-WORTH_SHARING = 2e7
+WORTH_SHARING = 4e7
 GAIN = 1.1  # by which several threads must be faster than one in the trial
 TRIAL_SECONDS = 0.1
 
@@ -31,16 +32,22 @@ def choose(setting: str | int, spec: Spec, batch_size: int) -> int:
 
 
 def seconds(spec: Spec, batch_size: int, count: int) -> float:
-    """Return the time of the largest layer's product in so many threads: the mean, which counts their stalls, too."""
+    """Return the time of the largest layer's products in so many threads: the mean, which counts their stalls, too."""
     fan_in, fan_out = max(spec.shapes, key=lambda shape: shape[0] * shape[1])
-    weights, batch = np.ones((fan_out, fan_in), spec.dtype), np.ones((fan_in, batch_size), spec.dtype)
+    ones = lambda *shape: np.ones(shape, spec.dtype)  # noqa: E731
+    weights, batch, units = ones(fan_in, fan_out), ones(fan_in, batch_size), ones(fan_out, batch_size)
+    runs = (
+        product(weights.T, batch, units, count),
+        product_with_transposed(batch, units, ones(fan_in, fan_out), count),
+    )
     with limited(count):
-        np.dot(weights, batch)  # wakes the threads
-        runs, began = 0, time.perf_counter()
-        while (passed := time.perf_counter() - began) < TRIAL_SECONDS or runs < 3:
-            np.dot(weights, batch)
-            runs += 1
-    return passed / runs
+        done, began = -1, 0.0  # the first time wakes the threads
+        while (passed := time.perf_counter() - began) < TRIAL_SECONDS or done < 3:
+            for run in runs:
+                run()
+            done += 1
+            began = began if done else time.perf_counter()
+    return passed / done
 
 
 def available() -> int:

@@ -132,7 +132,9 @@ def _advance(plan: Plan, data: Dataset, given: list[TrainState], steps: int | No
     update = bound_update(plan, theta, gradient, memory)
     windows = tuple(_windows(size, max(1, WINDOW // size), n, done, end))
     masks = {b: _masks(plan, b) for b in {b for _, b, _ in windows}}
-    passes = {b: gradient_pass(spec, theta, gradient, b, each, plan.normalizes) for b, each in masks.items()}
+    passes = {
+        b: gradient_pass(spec, theta, gradient, b, each, plan.normalizes, plan.threads) for b, each in masks.items()
+    }
     change = transform_of(plan.augmentation, spec.sizes[0], plan.seed, data.features)
     tally, step = state.tally if done else Tally(), state.step
 

@@ -14,14 +14,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from fnn.cli import guarded
-from reports.speed import OWN, ROUNDS, Child, add_choices, chosen, machine, steps_of_a_block
+from reports.speed import OWN, add_choices, chosen, in_turns, machine, medians, steps_of_a_block
 
 RESULTS = Path(__file__).parent / "results" / "profile.jsonl"
 PASSES = ("update", "units", "gather")
@@ -29,12 +27,9 @@ SHOWN = ("products", "calls", *PASSES, "rest")
 
 
 def measure(cell: str, peers: list[str], count: int) -> dict[str, Any]:
-    """Return the microseconds a step of each part of a cell, and of the peers: medians of rounds taken in turns."""
+    """Return the profile of a cell, from medians of rounds taken in turns with the peers."""
     steps = steps_of_a_block(cell, count)
-    with ExitStack() as stack:
-        children = [stack.enter_context(Child(name, cell, steps, count)) for name in (*OWN, *peers)]
-        turns = [[child.run()[0] for child in children] for _ in range(ROUNDS)]
-    return profile({child.name: statistics.median(turn[i] for turn in turns) for i, child in enumerate(children)})
+    return profile(medians(in_turns((*OWN, *peers), cell, steps, count)))
 
 
 def profile(us: dict[str, float]) -> dict[str, Any]:

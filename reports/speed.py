@@ -1,7 +1,9 @@
 """How fast training is, beside other frameworks: ``python -m reports.speed [--peers ...] [--cells ...]``.
 
 Each implementation trains in a process of its own; the processes take turns, so that a drift of the machine hits all of
-them. The figure for a cell is the median over the rounds. Peers need the extra: ``pip install -e ".[peers]"``.
+them. After some rounds they are started anew: with two threads, a process may be a fifth slower than its like for as
+long as it lives. The figure for a cell is the median over all rounds. Peers need the extra:
+``pip install -e ".[peers]"``.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import platform
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from reports.peers import IMPLEMENTATIONS, PARTS
 
 OWN = ("fnn", "calls", *PARTS, *(f"{part}1" for part in PARTS))  # what of IMPLEMENTATIONS is no peer's
 PEERS = tuple(name for name in IMPLEMENTATIONS if name not in OWN)
-ROUNDS = 9
+STARTS, ROUNDS = 3, 3  # so many rounds of each start
 STEPS, LONGEST, SHORTEST = 2000, 10.0, 4.5  # of ours a cell: so many steps, but within so many seconds
 FIGURE, RESULTS = (Path(__file__).parent / name for name in ("figures/speed.png", "results/speed.jsonl"))
 
@@ -89,29 +91,45 @@ def steps_of_a_block(cell: str, count: int) -> int:
     with Child("fnn", cell, 20, count) as trial:
         us = statistics.median(trial.run()[0] for _ in range(3))
     steps = min(max(STEPS, SHORTEST / us * 1e6), LONGEST / us * 1e6)
-    return max(2, round(steps / ROUNDS))
+    return max(2, round(steps / (STARTS * ROUNDS)))
+
+
+def in_turns(names: Iterable[str], cell: str, steps: int, count: int) -> list[dict[str, tuple[float, float]]]:
+    """Return what each round found: by implementation, the microseconds a step and the peak memory."""
+    rounds = []
+    for _ in range(STARTS):
+        with ExitStack() as stack:
+            children = [stack.enter_context(Child(name, cell, steps, count)) for name in names]
+            rounds += [{child.name: child.run() for child in children} for _ in range(ROUNDS)]
+    return rounds
+
+
+def medians(rounds: list[dict[str, tuple[float, float]]]) -> dict[str, float]:
+    """Return each implementation's median microseconds a step.
+
+    >>> medians([{"fnn": (1.0, 0)}, {"fnn": (3.0, 0)}, {"fnn": (2.0, 0)}])
+    {'fnn': 2.0}
+    """
+    return {name: statistics.median(found[name][0] for found in rounds) for name in rounds[0]}
 
 
 def measure(cell: str, names: list[str], count: int) -> Iterator[dict[str, Any]]:
     """Yield the result of each implementation for a cell, the floor's in each of them."""
     steps = steps_of_a_block(cell, count)
-    with ExitStack() as stack:
-        children = [stack.enter_context(Child(name, cell, steps, count)) for name in ("floor", "fnn", *names)]
-        turns = [[child.run() for child in children] for _ in range(ROUNDS)]
-    medians = {child.name: statistics.median(turn[i][0] for turn in turns) for i, child in enumerate(children)}
-    for i, child in enumerate(children):
-        if child.name != "floor":
-            yield {
-                "cell": cell,
-                "threads": count,
-                "impl": child.name,
-                "us_per_step": round(medians[child.name], 2),
-                "samples_per_s": round(cell_of(cell).batch / medians[child.name] * 1e6),
-                "gemm_floor_us": round(medians["floor"], 2),
-                "spread": [round(f(turn[i][0] for turn in turns), 2) for f in (min, max)],
-                "peak_mib": round(turns[-1][i][1] / 2**20),
-                "steps": steps * ROUNDS,
-            }
+    rounds = in_turns(("floor", "fnn", *names), cell, steps, count)
+    us = medians(rounds)
+    for name in ("fnn", *names):
+        yield {
+            "cell": cell,
+            "threads": count,
+            "impl": name,
+            "us_per_step": round(us[name], 2),
+            "samples_per_s": round(cell_of(cell).batch / us[name] * 1e6),
+            "gemm_floor_us": round(us["floor"], 2),
+            "spread": [round(f(found[name][0] for found in rounds), 2) for f in (min, max)],
+            "peak_mib": round(max(found[name][1] for found in rounds) / 2**20),
+            "steps": steps * STARTS * ROUNDS,
+        }
 
 
 def show(rows: list[dict[str, Any]]) -> str:
