@@ -16,7 +16,7 @@ from fnn.arrays import LINE, Array, empty, freeze, freeze_all, map_arrays, spans
 from fnn.network import Params, weight_spans
 
 State = Any  # each optimizer's own frozen record
-BLOCK = 1 << 16  # elements of a block: small enough for a second-level cache, large enough to make calls cheap
+BLOCK = 3 << 14  # elements of a block, about: few enough for a second-level cache, many enough to make calls cheap
 
 
 @frozen(eq=False)
@@ -94,9 +94,11 @@ def bind(
 ) -> Step:
     """Return the update that overwrites ``theta`` and the arrays of ``state``, the caller's own, block by block.
 
-    The blocks are dealt to ``parts`` that write different memory, so that ``apply`` may do them at the same time.
+    The blocks are dealt to ``parts`` that write different memory, so that ``apply`` may do them at the same time. They
+    are equal, but for the last, and of about ``block`` elements.
     """
     share = -(-theta.size // parts // LINE) * LINE  # LINE elements are whole lines: no two parts write into one
+    block = -(-share // max(1, round(share / block)) // LINE) * LINE
     scratch = [empty((min(block, theta.size),), theta.dtype) for _ in range(parts)]
 
     def cut(part: int, span: slice) -> tuple[Block, State]:
