@@ -15,10 +15,13 @@ from functools import lru_cache, partial
 
 import numpy as np
 
+from fnn import blas
 from fnn.arrays import Array, empty, spans
 from fnn.helpers import at_once
 
-WORTH_SHARING = 50_000_000  # multiply-adds, from which threads of ours share a cut product faster than the BLAS's
+WORTH_SHARING = (
+    10_000_000  # multiply-adds of a cut product, from which a second thread gains more than it costs to wake
+)
 LIMIT = 1_000_000  # multiply-adds of a product that isn't copied
 SHORT = 128  # terms of a sum, up to which a product may be cut at will
 WORTH_TURNING = 100_000  # multiply-adds, from which a second factor is better copied than taken transposed
@@ -43,18 +46,18 @@ def detected() -> bool:
 available = lru_cache(detected)
 
 
-def shape_of_pieces(m: int, k: int, n: int, walk: int = 0, both: bool = False) -> tuple[int, int] | None:
+def shape_of_pieces(m: int, k: int, n: int, walk: int = 0, walk_of_second: int = 0) -> tuple[int, int] | None:
     """Return rows and columns of the pieces of an (m, n) product of (m, k) and (k, n), or None to leave it whole.
 
-    ``walk`` is what the rows of the first factor are spread over if it is transposed; ``both`` tells that so is the
-    second.
+    ``walk`` and ``walk_of_second`` are what the rows of a transposed factor are spread over, 0 of one that isn't.
 
     >>> shape_of_pieces(2049, 64, 1024), shape_of_pieces(129, 128, 64)
     ((24, 512), (120, 64))
     >>> shape_of_pieces(64, 64, 64), shape_of_pieces(785, 2048, 1024)
     (None, None)
     """
-    if m * k * n <= LIMIT or walk > WALK or (both and k <= SHORT):
+    both = walk > 0 < walk_of_second
+    if m * k * n <= LIMIT or walk > WALK or (both and k <= SHORT) or walk_of_second > 0 == walk:
         return None
     step = ROWS_OF_TRANSPOSED if both else ROWS
     columns = next((c for c in COLUMNS if c <= n and step * c * k <= LIMIT), None)
@@ -68,10 +71,16 @@ def _walk(x: Array) -> int:
     return x.shape[1] * x.strides[1] if x.strides[0] < x.strides[1] else 0
 
 
+def _shape(a: Array, b: Array) -> tuple[int, int] | None:
+    if not available():
+        return None
+    return shape_of_pieces(len(a), len(b), b.shape[1], _walk(a), _walk(b))
+
+
 def cut(a: Array, b: Array, out: Array) -> Iterator[Triple]:
     """Yield stacks of pieces whose products make up ``a b``: equal ones, and what is left at the edges."""
-    (m, k), n = a.shape, b.shape[1]
-    shape = shape_of_pieces(m, k, n, _walk(a), _walk(a) > 0 < _walk(b)) if available() else None
+    m, n = len(a), b.shape[1]
+    shape = _shape(a, b)
     if shape is None:
         yield a, b, out
         return
@@ -98,9 +107,16 @@ def _stacks(a: Array, b: Array, out: Array, down: tuple[int, int, int], across: 
 def product(a: Array, b: Array, out: Array, threads: int = 1) -> Run:
     """Return what overwrites ``out`` by ``a b`` whenever it is called, whatever the arrays hold by then.
 
-    Several threads are the BLAS's own, which share one product better than we can.
+    Threads of ours share what is cut if it is large. What isn't is shared by the BLAS's own, as all is if these keep
+    the cores to themselves.
     """
-    stacks = tuple(cut(a, b, out)) if threads == 1 else ((a, b, out),)
+    if threads > 1 and not blas.YIELDS:
+        return partial(a.dot, b, out)
+    if threads > 1 and len(a) * len(b) * len(out.T) >= WORTH_SHARING and _shape(a, b) is not None:
+        share = -(-len(a) // threads // ROWS) * ROWS
+        parts = [product(a[rows], b, out[rows]) for rows in spans(len(a), share)]
+        return lambda: at_once(lambda part: parts[part](), len(parts))
+    stacks = tuple(cut(a, b, out))
     if stacks[0][0] is a:
         return partial(a.dot, b, out)
 
@@ -114,18 +130,13 @@ def product(a: Array, b: Array, out: Array, threads: int = 1) -> Run:
 def product_with_transposed(a: Array, b: Array, out: Array, threads: int = 1) -> Run:
     """Return what overwrites ``out`` by ``a b^T``: of kernels without a copy the one for that is slow."""
     (m, k), n = a.shape, len(b)
-    least = WORTH_TURNING if threads == 1 else WORTH_SHARING
-    if k > SHORT or m * k * n < least or 2 * _walk(a) > WALK or not available():
-        return product(a, b.T, out, threads)
+    if k > SHORT or m * k * n < WORTH_TURNING or 2 * _walk(a) > WALK or not available():
+        return partial(a.dot, b.T, out)
     turned = empty((k, n), b.dtype)
-    share = -(-m // threads // ROWS) * ROWS
-    first, *others = parts = [product(a[rows], turned, out[rows]) for rows in spans(m, share)]
+    multiply = product(a, turned, out, threads)
 
     def run() -> None:
         np.copyto(turned, b.T)
-        if others:
-            at_once(lambda part: parts[part](), len(parts))
-        else:
-            first()
+        multiply()
 
     return run

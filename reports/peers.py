@@ -16,7 +16,6 @@ from itertools import cycle, islice, pairwise
 from typing import Any
 
 import numpy as np
-from attrs import evolve
 
 import fnn
 from fnn import threads
@@ -43,11 +42,9 @@ def arrays() -> tuple[Array, Array]:
 
 
 def ours(cell: Cell, steps: int) -> Block:
-    """The path of train.py: run_epoch, in ten pieces an epoch, with the threads that auto chooses."""
-    images, plan = fnn.load("fashion_mnist"), _plan(cell.sizes, cell)
-    count = threads.choose("auto", plan.spec, cell.batch)
-    threads.limited(count)
-    return _trained(evolve(plan, threads=count), fnn.dataset(images.train_images, images.train_labels), steps)
+    """The path of train.py: run_epoch, in ten pieces an epoch."""
+    images = fnn.load("fashion_mnist")
+    return _trained(_plan(cell.sizes, cell), fnn.dataset(images.train_images, images.train_labels), steps)
 
 
 def calls(cell: Cell, steps: int) -> Block:
@@ -61,8 +58,11 @@ def ones(cell: Cell) -> tuple[int, ...]:
 
 
 def _plan(sizes: tuple[int, ...], cell: Cell) -> fnn.Plan:
+    """The plan of train.py, with the threads that auto chooses."""
     spec = fnn.Spec(sizes, activation=cell.activation)
-    return fnn.Plan(spec, fnn.OPTIMIZERS[cell.optimizer](), rate(cell), cell.batch, threads=threads.available())
+    count = threads.choose("auto", spec, cell.batch)
+    threads.limited(count)
+    return fnn.Plan(spec, fnn.OPTIMIZERS[cell.optimizer](), rate(cell), cell.batch, threads=count)
 
 
 def _random(sizes: tuple[int, ...], cell: Cell) -> Dataset:
@@ -88,13 +88,13 @@ def floor(sizes: tuple[int, ...], cell: Cell, steps: int) -> Block:
     """The matrix products of a step as we have them made, of layers no wider by ones for the biases."""
     draw = lambda *shape: thaw(np.random.default_rng(0).random(shape, np.float32))  # noqa: E731
     inputs = [draw(cell.batch, sizes[0]).T, *(draw(width, cell.batch) for width in sizes[1:-1])]
-    products = []
+    products, count = [], _plan(sizes, cell).threads
     for number, (a, (i, o)) in enumerate(zip(inputs, pairwise(sizes), strict=True)):
         w, delta = draw(i, o), draw(o, cell.batch)
-        products.append(product(w.T, a, draw(o, cell.batch)))
-        products.append(product_with_transposed(a, delta, draw(i, o)))
+        products.append(product(w.T, a, draw(o, cell.batch), count))
+        products.append(product_with_transposed(a, delta, draw(i, o), count))
         if number:
-            products.append(product(w, delta, draw(i, cell.batch)))
+            products.append(product(w, delta, draw(i, cell.batch), count))
 
     def block() -> None:
         for _ in range(steps):

@@ -12,7 +12,7 @@ import pytest
 @pytest.mark.parametrize(
     ("code", "given", "expected"),
     [
-        ("import fnn", {}, "20 True"),
+        ("import fnn", {}, "16 True"),
         ("import fnn", {"OPENBLAS_THREAD_TIMEOUT": "12"}, "12 True"),
         ("import numpy, fnn", {}, "None False"),
     ],

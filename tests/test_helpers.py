@@ -31,6 +31,26 @@ def test_failures_reach_the_caller() -> None:
         at_once(fail, 2)
 
 
+def test_several_callers_share_the_helpers_and_each_gets_its_own_failure() -> None:
+    def call(number: int, found: list[str]) -> None:
+        def fail(part: int) -> None:
+            if part < 2:
+                raise ValueError(f"{number}")
+
+        for _ in range(50):
+            with pytest.raises(ValueError, match="[0-3]") as caught:
+                at_once(fail, 3)
+            found.append(str(caught.value))
+
+    results: list[list[str]] = [[] for _ in range(4)]
+    callers = [threading.Thread(target=call, args=each) for each in enumerate(results)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert results == [[str(number)] * 50 for number in range(4)]
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_the_number_of_threads_changes_no_bit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "SHARED_FROM", 0)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fnn import products
+from fnn import blas, products
 from fnn.products import COLUMNS, LIMIT, cut, product, product_with_transposed, shape_of_pieces
 from tests.strategies import generators
 
@@ -17,8 +17,10 @@ LAYOUTS = st.sampled_from(("plain", "transposed", "rows", "columns"))
 
 @pytest.fixture(autouse=True, params=[True, False])
 def everywhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Products are cut, or aren't, whatever the machine's BLAS: it multiplies both."""
+    """Products are cut and shared, or aren't, whatever the machine's BLAS: it multiplies both."""
     monkeypatch.setattr(products, "available", lambda: request.param)
+    monkeypatch.setattr(products, "WORTH_SHARING", LIMIT)
+    monkeypatch.setattr(blas, "YIELDS", True)
 
 
 def matrix(rng: np.random.Generator, rows: int, columns: int, layout: str) -> np.ndarray:
@@ -38,12 +40,15 @@ def close(found: np.ndarray, expected: np.ndarray, a: np.ndarray, b: np.ndarray)
     )
 
 
-@given(SIZES, SIZES, SIZES, LAYOUTS, LAYOUTS, generators())
+THREADS = st.integers(1, 3)
+
+
+@given(SIZES, SIZES, SIZES, LAYOUTS, LAYOUTS, THREADS, generators())
 def test_a_product_is_that_of_what_the_arrays_hold_when_it_is_made(
-    m: int, k: int, n: int, first: str, second: str, rng: np.random.Generator
+    m: int, k: int, n: int, first: str, second: str, threads: int, rng: np.random.Generator
 ) -> None:
     a, b, out = matrix(rng, m, k, first), matrix(rng, k, n, second), np.full((m, n), np.nan)
-    run = product(a, b, out)
+    run = product(a, b, out, threads)
     for _ in range(2):
         a *= rng.normal()
         b += 1
@@ -53,10 +58,12 @@ def test_a_product_is_that_of_what_the_arrays_hold_when_it_is_made(
         assert (a == kept[0]).all() and (b == kept[1]).all()
 
 
-@given(SIZES, st.integers(1, 200), SIZES, LAYOUTS, generators())
-def test_a_product_with_a_transposed_factor_too(m: int, k: int, n: int, layout: str, rng: np.random.Generator) -> None:
+@given(SIZES, st.integers(1, 200), SIZES, LAYOUTS, THREADS, generators())
+def test_a_product_with_a_transposed_factor_too(
+    m: int, k: int, n: int, layout: str, threads: int, rng: np.random.Generator
+) -> None:
     a, b, out = matrix(rng, m, k, layout), rng.normal(size=(n, k)), np.full((m, n), np.nan)
-    run = product_with_transposed(a, b, out)
+    run = product_with_transposed(a, b, out, threads)
     for _ in range(2):
         b -= 1
         run()
@@ -74,9 +81,9 @@ def test_pieces_are_views_that_cover_each_element_once(
     assert (out == 1).all()
 
 
-@given(st.integers(1, 4000), st.integers(1, 4000), st.integers(1, 4000), st.booleans())
-def test_pieces_are_small_enough_for_kernels_that_copy_nothing(m: int, k: int, n: int, both: bool) -> None:
-    shape = shape_of_pieces(m, k, n, both=both)
+@given(st.integers(1, 4000), st.integers(1, 4000), st.integers(1, 4000), st.integers(0, 1), st.integers(0, 1))
+def test_pieces_are_small_enough_for_kernels_that_copy_nothing(m: int, k: int, n: int, first: int, second: int) -> None:
+    shape = shape_of_pieces(m, k, n, first, second)
     if m * k * n <= LIMIT:
         assert shape is None
     elif shape is not None:
@@ -85,12 +92,30 @@ def test_pieces_are_small_enough_for_kernels_that_copy_nothing(m: int, k: int, n
 
 
 @pytest.mark.parametrize(
-    ("m", "k", "n", "walk", "cut"),
-    [(785, 64, 512, 0, True), (785, 200, 512, 0, False), (785, 200, 128, 0, True), (512, 785, 64, 1 << 20, False)],
+    ("m", "k", "n", "first", "second", "cut"),
+    [
+        (785, 64, 512, 0, 0, True),
+        (785, 200, 512, 0, 0, False),
+        (785, 200, 128, 0, 0, True),
+        (512, 785, 64, 1 << 20, 0, False),
+        (785, 64, 512, 0, 1, False),
+        (785, 64, 512, 1, 1, False),
+        (128, 785, 64, 1, 1, True),
+    ],
 )
-def test_what_is_cut_is_what_gains_by_it(m: int, k: int, n: int, walk: int, cut: bool) -> None:
-    """Short sums, and long ones of few columns, but none whose factor takes too many pages."""
-    assert (shape_of_pieces(m, k, n, walk) is not None) == cut
+def test_what_is_cut_is_what_gains_by_it(m: int, k: int, n: int, first: int, second: int, cut: bool) -> None:
+    """Short sums, and long ones of few columns; no factor of too many pages, or that the kernels are slow with."""
+    assert (shape_of_pieces(m, k, n, first, second) is not None) == cut
+
+
+def test_threads_of_ours_leave_all_to_those_of_a_blas_that_keep_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blas, "YIELDS", False)
+    monkeypatch.setattr(products, "at_once", None)
+    a, out = np.ones((300, 64)), np.empty((300, 300))
+    for run in (product(a, np.ones((64, 300)), out, 2), product_with_transposed(a, np.ones((300, 64)), out, 2)):
+        out.fill(0)
+        run()
+        assert (out == 64).all()
 
 
 def test_a_blas_is_known_by_its_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
