@@ -12,7 +12,7 @@ from fnn.network import Spec
 from fnn.products import product, product_with_transposed
 
 #: Multiply-adds of a step below which a second thread doesn't pay, however idle the machine.
-WORTH_SHARING = 4e7
+WORTH_SHARING = 2e7
 GAIN = 1.1  # by which several threads must be faster than one in the trial
 TRIAL_SECONDS = 0.1
 

@@ -18,7 +18,7 @@ from fnn.network import Params, Spec, folded, gradient_pass, init_params
 from fnn.optimizers import averaged
 from fnn.updates import BLOCK, Optimizer, Signal, State, Step, bind, in_turn
 
-SHARED_FROM = 1 << 19  # parameters: smaller updates gain less by a second thread than it takes to wake it
+SHARED_FROM = 1 << 17  # parameters: smaller updates gain less by a second thread than it takes to wake it
 POPULATION = 5000  # images at least, where there are so many, whose statistics stand for those of all
 WINDOW = 1 << 12  # samples whose targets are made, and whose logits are counted, at a time
 

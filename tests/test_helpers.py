@@ -38,7 +38,7 @@ def test_several_callers_share_the_helpers_and_each_gets_its_own_failure() -> No
                 raise ValueError(f"{number}")
 
         for _ in range(50):
-            with pytest.raises(ValueError, match="[0-3]") as caught:
+            with pytest.raises(ValueError, match=r"[0-3]") as caught:
                 at_once(fail, 3)
             found.append(str(caught.value))
 
