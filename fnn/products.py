@@ -107,12 +107,12 @@ def _stacks(a: Array, b: Array, out: Array, down: tuple[int, int, int], across: 
 def product(a: Array, b: Array, out: Array, threads: int = 1) -> Run:
     """Return what overwrites ``out`` by ``a b`` whenever it is called, whatever the arrays hold by then.
 
-    Threads of ours share what is cut if it is large. What isn't is shared by the BLAS's own, as all is if these keep
-    the cores to themselves.
+    Several threads of ours share what is cut if it is large. All else the BLAS's own share, and all if these keep the
+    cores to themselves.
     """
-    if threads > 1 and not blas.YIELDS:
-        return partial(a.dot, b, out)
-    if threads > 1 and len(a) * len(b) * len(out.T) >= WORTH_SHARING and _shape(a, b) is not None:
+    if threads > 1:
+        if len(a) * len(b) * len(out.T) < WORTH_SHARING or _shape(a, b) is None or not blas.YIELDS:
+            return partial(a.dot, b, out)
         share = -(-len(a) // threads // ROWS) * ROWS
         parts = [product(a[rows], b, out[rows]) for rows in spans(len(a), share)]
         return lambda: at_once(lambda part: parts[part](), len(parts))

@@ -76,14 +76,15 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--save", action="store_true", help=f"save results/{RESULTS.name}")
     given = parser.parse_args(arguments)
     peers, cells, counts = chosen(given)
-    rows = []
+    rows: list[dict[str, Any]] = [
+        {"command": " ".join(["python -m reports.profile", *arguments]), "machine": machine()}
+    ]
     for count in counts:
         for cell in cells:
             rows.append({"cell": cell, "threads": count, **measure(cell, peers, count)})
             print(show(rows[-1]), flush=True)
-    if given.save:
-        about = {"command": " ".join(["python -m reports.profile", *arguments]), "machine": machine()}
-        RESULTS.write_text("\n".join(json.dumps(row) for row in [about, *rows]) + "\n")
+            if given.save:
+                RESULTS.write_text("\n".join(map(json.dumps, rows)) + "\n")
     return 0
 
 

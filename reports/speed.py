@@ -1,9 +1,9 @@
 """How fast training is, beside other frameworks: ``python -m reports.speed [--peers ...] [--cells ...]``.
 
 Each implementation trains in a process of its own; the processes take turns, so that a drift of the machine hits all of
-them. After some rounds they are started anew: with two threads, a process may be a fifth slower than its like for as
-long as it lives. The figure for a cell is the median over all rounds. Peers need the extra:
-``pip install -e ".[peers]"``.
+them. With two threads they are started anew after some rounds, others first: a process may be a fifth slower than its
+like for as long as it lives, and the first of two mostly is. The figure for a cell is the median over all rounds. Peers
+need the extra: ``pip install -e ".[peers]"``.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from reports.peers import IMPLEMENTATIONS, PARTS
 
 OWN = ("fnn", "calls", *PARTS, *(f"{part}1" for part in PARTS))  # what of IMPLEMENTATIONS is no peer's
 PEERS = tuple(name for name in IMPLEMENTATIONS if name not in OWN)
-STARTS, ROUNDS = 3, 3  # so many rounds of each start
-STEPS, LONGEST, SHORTEST = 2000, 10.0, 4.5  # of ours a cell: so many steps, but within so many seconds
+STARTS, ROUNDS = {1: 1, 2: 3}, 9  # of the processes, by their threads; all rounds of a cell
+STEPS, LONGEST, SHORTEST = 2000, 10.0, 3.0  # of ours a cell: so many steps, but within so many seconds
 FIGURE, RESULTS = (Path(__file__).parent / name for name in ("figures/speed.png", "results/speed.jsonl"))
 
 
@@ -91,16 +91,17 @@ def steps_of_a_block(cell: str, count: int) -> int:
     with Child("fnn", cell, 20, count) as trial:
         us = statistics.median(trial.run()[0] for _ in range(3))
     steps = min(max(STEPS, SHORTEST / us * 1e6), LONGEST / us * 1e6)
-    return max(2, round(steps / (STARTS * ROUNDS)))
+    return max(2, round(steps / ROUNDS))
 
 
 def in_turns(names: Iterable[str], cell: str, steps: int, count: int) -> list[dict[str, tuple[float, float]]]:
     """Return what each round found: by implementation, the microseconds a step and the peak memory."""
-    rounds = []
-    for _ in range(STARTS):
+    rounds, names = [], list(names)
+    for start in range(STARTS[count]):
+        first = start * len(names) // STARTS[count]
         with ExitStack() as stack:
-            children = [stack.enter_context(Child(name, cell, steps, count)) for name in names]
-            rounds += [{child.name: child.run() for child in children} for _ in range(ROUNDS)]
+            children = [stack.enter_context(Child(name, cell, steps, count)) for name in names[first:] + names[:first]]
+            rounds += [{child.name: child.run() for child in children} for _ in range(ROUNDS // STARTS[count])]
     return rounds
 
 
@@ -128,7 +129,7 @@ def measure(cell: str, names: list[str], count: int) -> Iterator[dict[str, Any]]
             "gemm_floor_us": round(us["floor"], 2),
             "spread": [round(f(found[name][0] for found in rounds), 2) for f in (min, max)],
             "peak_mib": round(max(found[name][1] for found in rounds) / 2**20),
-            "steps": steps * STARTS * ROUNDS,
+            "steps": steps * ROUNDS,
         }
 
 
