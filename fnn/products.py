@@ -19,9 +19,7 @@ from fnn import blas
 from fnn.arrays import Array, empty, spans
 from fnn.helpers import at_once
 
-WORTH_SHARING = (
-    10_000_000  # multiply-adds of a cut product, from which a second thread gains more than it costs to wake
-)
+WORTH_SHARING = 50_000_000  # multiply-adds, from which our threads share a cut product faster than the BLAS's do
 LIMIT = 1_000_000  # multiply-adds of a product that isn't copied
 SHORT = 128  # terms of a sum, up to which a product may be cut at will
 WORTH_TURNING = 100_000  # multiply-adds, from which a second factor is better copied than taken transposed

@@ -9,6 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import tests.reference as reference
+from fnn import blas, products
 from fnn.arrays import freeze, same
 from fnn.errors import UserError
 from fnn.losses import LOSSES
@@ -73,6 +74,28 @@ def test_with_dropout_the_gradient_is_the_complex_step_derivative_given_the_mask
         f = lambda theta: reference.loss(spec, theta, case.x, case.targets, masks=plain)  # noqa: B023, E731
         assert close(z.T, reference.logits(spec, case.params.theta, case.x, plain))
         assert close(found, reference.gradient(f, case.params.theta))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_products_in_pieces_make_the_gradient_of_whole_ones(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, n, rng = Spec((300, 140, 130, 10), "tanh", dtype="float64"), 64, np.random.default_rng(0)
+    theta, x, wanted = init_params(spec, 0).theta, rng.random((n, 300)), rng.random((10, n)) / n
+    monkeypatch.setattr(products, "WORTH_SHARING", 0)
+    monkeypatch.setattr(blas, "YIELDS", True)
+    cut = []
+    monkeypatch.setattr(np, "matmul", lambda *each, matmul=np.matmul, **out: cut.append(1) or matmul(*each, **out))
+
+    def found(pieces: bool) -> tuple[np.ndarray, np.ndarray]:
+        monkeypatch.setattr(products, "available", lambda: pieces)
+        gradient, logits = np.full(theta.shape, np.nan), np.empty((10, n))
+        the = gradient_pass(spec, theta, gradient, n, threads=threads)
+        the.design[:] = design_matrix(x, spec.dtype)
+        the.run(wanted, logits)
+        return gradient, logits
+
+    whole = found(False)
+    assert not cut
+    assert all(map(close, found(True), whole)) and cut
 
 
 @given(cases(), generators())
