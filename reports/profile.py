@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from fnn.cli import guarded
+from reports.cells import CELLS
 from reports.speed import OWN, add_choices, chosen, in_turns, machine, medians, steps_of_a_block
 
 RESULTS = Path(__file__).parent / "results" / "profile.jsonl"
@@ -70,21 +71,27 @@ def show(row: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def keep(row: dict[str, Any]) -> None:
+    """Save a cell's profile in the place of an older one of this machine; of another machine none is kept."""
+    about, *rows = map(json.loads, RESULTS.read_text().splitlines()) if RESULTS.exists() else ({},)
+    place = lambda one: (one["threads"], list(CELLS).index(one["cell"]) if one["cell"] in CELLS else len(CELLS))  # noqa: E731
+    others = [one for one in rows if about == {"machine": machine()} and place(one) != place(row)]
+    RESULTS.write_text("\n".join(map(json.dumps, [{"machine": machine()}, *sorted([*others, row], key=place)])) + "\n")
+
+
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m reports.profile", description=__doc__.split("\n\n")[0])
     add_choices(parser)
     parser.add_argument("--save", action="store_true", help=f"save results/{RESULTS.name}")
     given = parser.parse_args(arguments)
     peers, cells, counts = chosen(given)
-    rows: list[dict[str, Any]] = [
-        {"command": " ".join(["python -m reports.profile", *arguments]), "machine": machine()}
-    ]
+    command = " ".join(["python -m reports.profile", *arguments])
     for count in counts:
         for cell in cells:
-            rows.append({"cell": cell, "threads": count, **measure(cell, peers, count)})
-            print(show(rows[-1]), flush=True)
+            row = {"cell": cell, "threads": count, **measure(cell, peers, count), "command": command}
+            print(show(row), flush=True)
             if given.save:
-                RESULTS.write_text("\n".join(map(json.dumps, rows)) + "\n")
+                keep(row)
     return 0
 
 

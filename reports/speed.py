@@ -1,9 +1,8 @@
 """How fast training is, beside other frameworks: ``python -m reports.speed [--peers ...] [--cells ...]``.
 
 Each implementation trains in a process of its own; the processes take turns, so that a drift of the machine hits all of
-them. With two threads they are started anew after some rounds, others first: a process may be a fifth slower than its
-like for as long as it lives, and the first of two mostly is. The figure for a cell is the median over all rounds. Peers
-need the extra: ``pip install -e ".[peers]"``.
+them. With two threads they are started anew after some rounds, others first, so that no luck of a process lasts. The
+figure for a cell is the median over all rounds. Peers need the extra: ``pip install -e ".[peers]"``.
 """
 
 from __future__ import annotations

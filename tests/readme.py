@@ -49,8 +49,9 @@ def profile() -> str:
     about, *rows = map(json.loads, (ROOT / "reports" / "results" / "profile.jsonl").read_text().splitlines())
     peers = list(rows[0].get("over", {}))
     over = (f"over {name}, least" for name in peers)
+    commands = "; ".join(dict.fromkeys(f"`{row['command']}`" for row in rows))
     lines = [
-        f"`{about['command']}`, {about['machine']}: shares of a step; our time over a peer's, and the least of it.",
+        f"{commands}, {about['machine']}: shares of a step; our time over a peer's, and the least of it.",
         "",
         f"| cell | threads | us a step | {' | '.join(SHOWN)} | {' | '.join(over)} |",
         "|---|---|---|" + "---|" * (len(SHOWN) + len(peers)),

@@ -15,6 +15,7 @@ import pytest
         ("import fnn", {}, "16 True"),
         ("import fnn", {"OPENBLAS_THREAD_TIMEOUT": "12"}, "12 True"),
         ("import numpy, fnn", {}, "None False"),
+        ("import reports.peers, fnn", {}, "16 True"),
     ],
 )
 def test_idle_threads_sleep_soon_if_it_is_not_too_late(code: str, given: dict[str, str], expected: str) -> None:
