@@ -20,9 +20,8 @@ class Helper:
         Thread(target=self._serve, name="fnn", daemon=True).start()
 
     def _serve(self) -> None:
-        np.seterr(
-            all="ignore"
-        )  # a thread has its own error state: the caller's checks are made where its results arrive
+        # A thread has its own error state: the caller's checks are made where its results arrive.
+        np.seterr(all="ignore")
         while True:
             task, part, done = self.asked.get()
             try:

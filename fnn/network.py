@@ -2,8 +2,9 @@
 
 Inside, activations are *features-major*, shape ``(features, n)``, and carry a last row of ones, so that a layer's
 weights and biases are one matrix: ``[W; b]`` of shape ``(fan_in + 1, fan_out)``. Then each layer is one matrix
-product forward, ``z = [W; b]^T [a; 1]``, and two backward, with no copy, no transposition in memory and no
-separate sum for biases. Outside, a batch ``x`` is ``(n, features)`` and logits are ``(n, classes)``.
+product forward, ``z = [W; b]^T [a; 1]``, and two backward, with no separate sum for biases, and no copy but of a
+cotangent where ``fnn.products`` gains by it. Outside, a batch ``x`` is ``(n, features)`` and logits are
+``(n, classes)``.
 """
 
 from __future__ import annotations
@@ -274,7 +275,7 @@ def gradient_pass(
 
     ``weighted`` are the targets over ``n`` and the ``logits`` are written, both (classes, n). It takes ``theta``, and
     ``masks`` of dropout, one (width, n) for each hidden layer, as they are then. A network that ``normalizes``
-    standardises its hidden units over each batch.
+    standardises its hidden units over each batch. ``threads`` may share a product.
     """
     blocks, gradients = matrices(spec.sizes, theta), matrices(spec.sizes, gradient)
     norms = tuple(normalized(block[-1], n) for block in blocks[:-1]) if normalizes else ()

@@ -5,7 +5,7 @@ half the time. Where the processor has AVX-512, it leaves that out for products 
 (its ``interface/gemm.c`` and ``sgemm_small_kernel_permit_skylakex.c``). So larger ones are cut into such; one call of
 ``matmul`` multiplies a stack of them. No sum is cut, so that nothing is left to be added up.
 
-Which products are cut, and how, is what was fastest of those that ``reports.products`` times.
+Which products are cut, and how, is what was fastest on one such machine; ``reports.products`` tells what it gains.
 """
 
 from __future__ import annotations
