@@ -159,15 +159,15 @@ def adam(beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> Opt
     """
 
     def rule(signal: Signal, block: Block, state: Adam | Eve) -> None:
-        (theta, g, s), m, v = block.arrays, state.m, state.v
+        (theta, g, _s), m, v = block.arrays, state.m, state.v
         root = sqrt(total_weight(beta2, signal.step))
         discount(m, beta1, g)
-        discount(v, beta2, np.square(g, out=s))
-        np.sqrt(v, out=s)
-        s += epsilon * root
-        np.divide(m, s, out=s)
-        s *= signal.learning_rate * root / total_weight(beta1, signal.step)
-        theta -= s
+        discount(v, beta2, np.square(g, out=g))  # the gradient is used up: its memory serves as scratch
+        np.sqrt(v, out=g)
+        g += epsilon * root
+        np.divide(m, g, out=g)
+        g *= signal.learning_rate * root / total_weight(beta1, signal.step)
+        theta -= g
         flush(beta1, signal.step, m)
         flush(beta2, signal.step, v)
 

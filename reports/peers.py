@@ -115,7 +115,7 @@ def update(sizes: tuple[int, ...], cell: Cell, steps: int) -> Block:
 
     def block() -> None:
         for k in range(steps):
-            if k % 50 == 0:  # NAdam's rule uses the gradient up: what is left of it would grow without end
+            if k % 50 == 0:  # Adam's and NAdam's rules use the gradient up: what is left of it would be another
                 wanted[:] = gradient
                 map_arrays(lambda array: array.fill(0) or array, memory)
             at[0] += 1
