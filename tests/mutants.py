@@ -96,7 +96,7 @@ MUTANTS = (
     ("optimizers", "ahead += g\n        ahead *= momentum", "ahead *= momentum\n        ahead += g"),
     ("optimizers", "np.sqrt(v, out=s)\n        s += epsilon * root\n        np.divide(g", "np.sqrt(v + (epsilon * root) ** 2, out=s)\n        np.divide(g"),
     ("optimizers", "s *= signal.learning_rate * root\n", "s *= signal.learning_rate\n"),
-    ("optimizers", "np.sqrt(v, out=s)\n        s += epsilon * root\n        np.divide(m", "np.sqrt(v, out=s)\n        s += epsilon\n        np.divide(m"),
+    ("optimizers", "np.sqrt(v, out=g)\n        g += epsilon * root\n        np.divide(m", "np.sqrt(v, out=g)\n        g += epsilon\n        np.divide(m"),
     ("optimizers", "s *= signal.learning_rate * root / total_weight(beta1, signal.step)", "s *= signal.learning_rate * root / total_weight(beta1, signal.step + 1)"),
     ("optimizers", "root = sqrt(total_weight(beta2, signal.step))", "root = sqrt(total_weight(beta2, signal.step - 1) + 1e-30)"),
     ("optimizers", "root = sqrt(total_weight(beta2, signal.step))", "root = sqrt(1 / (1 - beta2))"),
