@@ -4,7 +4,6 @@ What a research script needs is here; optimizers and their wrappers are in ``fnn
 ``fnn.schedules``.
 """
 
-import fnn.blas  # noqa: F401, before NumPy is imported
 from fnn.data import dataset, split
 from fnn.datasets import load
 from fnn.metrics import evaluate

@@ -15,11 +15,10 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from fnn import blas
 from fnn.arrays import Array, empty, spans
 from fnn.helpers import at_once
 
-WORTH_SHARING = 50_000_000  # multiply-adds, from which our threads share a cut product faster than the BLAS's do
+WORTH_SHARING = 5_000_000  # multiply-adds, from which a second thread gains more than it takes to wake it
 LIMIT = 1_000_000  # multiply-adds of a product that isn't copied
 SHORT = 128  # terms of a sum, up to which a product may be cut at will
 WORTH_TURNING = 100_000  # multiply-adds, from which a second factor is better copied than taken transposed
@@ -103,33 +102,15 @@ def _stacks(a: Array, b: Array, out: Array, down: tuple[int, int, int], across: 
 
 
 def product(a: Array, b: Array, out: Array, threads: int = 1) -> Run:
-    """Return what overwrites ``out`` by ``a b`` whenever it is called, whatever the arrays hold by then.
-
-    Several threads of ours share what is cut if it is large. All else the BLAS's own share, and all if these keep the
-    cores to themselves.
-    """
-    if threads > 1:
-        if len(a) * len(b) * len(out.T) < WORTH_SHARING or _shape(a, b) is None or not blas.YIELDS:
-            return partial(a.dot, b, out)
-        share = -(-len(a) // threads // ROWS) * ROWS
-        parts = [product(a[rows], b, out[rows]) for rows in spans(len(a), share)]
-        return lambda: at_once(lambda part: parts[part](), len(parts))
-    stacks = tuple(cut(a, b, out))
-    if stacks[0][0] is a:
-        return partial(a.dot, b, out)
-
-    def run() -> None:
-        for x, y, z in stacks:
-            np.matmul(x, y, out=z)
-
-    return run
+    """Return what overwrites ``out`` by ``a b`` whenever it is called, whatever the arrays hold by then."""
+    return _shared(_in_pieces, a, b, out, threads)
 
 
 def product_with_transposed(a: Array, b: Array, out: Array, threads: int = 1) -> Run:
     """Return what overwrites ``out`` by ``a b^T``: of kernels without a copy the one for that is slow."""
     (m, k), n = a.shape, len(b)
     if k > SHORT or m * k * n < WORTH_TURNING or 2 * _walk(a) > WALK or not available():
-        return partial(a.dot, b.T, out)
+        return _shared(_whole, a, b.T, out, threads)
     turned = empty((k, n), b.dtype)
     multiply = product(a, turned, out, threads)
 
@@ -138,3 +119,35 @@ def product_with_transposed(a: Array, b: Array, out: Array, threads: int = 1) ->
         multiply()
 
     return run
+
+
+def _shared(make: Callable[[Array, Array, Array], Run], a: Array, b: Array, out: Array, threads: int) -> Run:
+    """Deal the rows of a large product to threads of ours: each multiplies by itself, in one thread of the BLAS.
+
+    OpenBLAS's own threads are as fast at best, and while they watch out for work, up to 20 ms after a product, they
+    take the core from whoever else needs it.
+    """
+    share = -(-len(a) // threads // ROWS) * ROWS
+    if share >= len(a) or len(a) * len(b) * len(out.T) < WORTH_SHARING:
+        return make(a, b, out)
+    parts = [make(a[rows], b, out[rows]) for rows in spans(len(a), share)]
+    return lambda: at_once(lambda part: parts[part](), len(parts))
+
+
+def _in_pieces(a: Array, b: Array, out: Array) -> Run:
+    stacks = tuple(cut(a, b, out))
+    if stacks[0][0] is a:
+        return _whole(a, b, out)
+
+    def run() -> None:
+        for x, y, z in stacks:
+            np.matmul(x, y, out=z)
+
+    return run
+
+
+def _whole(a: Array, b: Array, out: Array) -> Run:
+    # ``dot`` takes less time to call, but copies what isn't contiguous.
+    if a.flags.forc and b.flags.forc:
+        return partial(a.dot, b, out)
+    return partial(np.matmul, a, b, out)

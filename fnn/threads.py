@@ -1,15 +1,23 @@
-"""How many threads the matrix products use: chosen by size and trial, since small ones lose by company."""
+"""How many threads train a network: chosen by size and trial, since small ones lose by company.
+
+They are ours, each with a BLAS of one thread. The BLAS's own serve what is done now and then, as evaluation.
+"""
 
 from __future__ import annotations
 
 import os
 import time
 from contextlib import AbstractContextManager
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fnn.network import Spec
 from fnn.products import product, product_with_transposed
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 #: Multiply-adds of a step below which a second thread doesn't pay, however idle the machine.
 WORTH_SHARING = 2e7
@@ -21,7 +29,7 @@ def choose(setting: str | int, spec: Spec, batch_size: int) -> int:
     """Return the number of threads: the setting, or for ``auto`` the faster of 1 and all cores in a short trial.
 
     A step costs about ``3 * batch_size * parameters`` multiply-adds; small ones aren't tried. Where another process is
-    at work, products in several threads are many times slower than in one.
+    at work, several threads may be slower than one.
     """
     if isinstance(setting, int):
         return setting
@@ -40,7 +48,7 @@ def seconds(spec: Spec, batch_size: int, count: int) -> float:
         product(weights.T, batch, units, count),
         product_with_transposed(batch, units, ones(fan_in, fan_out), count),
     )
-    with limited(count):
+    with limited(1):
         done, began = -1, 0.0  # the first time wakes the threads
         while (passed := time.perf_counter() - began) < TRIAL_SECONDS or done < 3:
             for run in runs:
@@ -57,6 +65,11 @@ def available() -> int:
 
 def limited(count: int) -> AbstractContextManager[object]:
     """Return a context within which BLAS uses ``count`` threads."""
-    from threadpoolctl import threadpool_limits
+    return _controller().limit(limits=count, user_api="blas")
 
-    return threadpool_limits(count, user_api="blas")
+
+@lru_cache
+def _controller() -> ThreadpoolController:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from math import nan
 
 import numpy as np
 from attrs import frozen
 
-from fnn import blas
+from fnn import threads
 from fnn.arrays import Array, empty, freeze, freeze_all, rng, thaw_given
 from fnn.augment import NOTHING, Augmentation, draw_masks, transform_of
 from fnn.data import Dataset, desired, epoch_order
@@ -33,7 +34,7 @@ class Plan:
     batch_size: int = 64
     label_smoothing: float = 0.0
     seed: int = 0
-    threads: int = 1  # that share a large update; the BLAS has its own
+    threads: int = 1  # that share large products and updates; the BLAS is held to one where there are more
     augmentation: Augmentation = NOTHING
     dropout: float = 0.0  # share of the hidden units dropped in each step
     normalizes: bool = False  # hidden units are standardised over each batch while they learn
@@ -139,7 +140,8 @@ def _advance(plan: Plan, data: Dataset, given: list[TrainState], steps: int | No
     tally, step = state.tally if done else Tally(), state.step
 
     # Sigmoid's exp overflows by design, and a diverging run may produce anything until the check after its window.
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+    alone = threads.limited(1) if plan.threads > 1 else nullcontext()
+    with alone, np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for start, size, count in windows:
             rows = order[start : start + size * count].reshape(count, size)
             wanted = desired(data, rows, plan.label_smoothing, spec.dtype)
@@ -165,7 +167,7 @@ def _advance(plan: Plan, data: Dataset, given: list[TrainState], steps: int | No
 
 def bound_update(plan: Plan, theta: Array, gradient: Array, memory: State) -> Step:
     """Return the plan's update of these arrays, to be overwritten, by as many threads as pay."""
-    parts = plan.threads if blas.YIELDS and theta.size >= SHARED_FROM else 1
+    parts = plan.threads if theta.size >= SHARED_FROM else 1
     apply = at_once if parts > 1 else in_turn
     return bind(plan.optimizer, plan.spec.sizes, theta, gradient, memory, BLOCK * parts, parts, apply)
 

@@ -61,7 +61,7 @@ def _plan(sizes: tuple[int, ...], cell: Cell) -> fnn.Plan:
     """The plan of train.py, with the threads that auto chooses."""
     spec = fnn.Spec(sizes, activation=cell.activation)
     count = threads.choose("auto", spec, cell.batch)
-    threads.limited(count)
+    threads.limited(1)  # of the BLAS
     return fnn.Plan(spec, fnn.OPTIMIZERS[cell.optimizer](), rate(cell), cell.batch, threads=count)
 
 

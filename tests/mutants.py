@@ -97,7 +97,7 @@ MUTANTS = (
     ("optimizers", "np.sqrt(v, out=s)\n        s += epsilon * root\n        np.divide(g", "np.sqrt(v + (epsilon * root) ** 2, out=s)\n        np.divide(g"),
     ("optimizers", "s *= signal.learning_rate * root\n", "s *= signal.learning_rate\n"),
     ("optimizers", "np.sqrt(v, out=g)\n        g += epsilon * root\n        np.divide(m", "np.sqrt(v, out=g)\n        g += epsilon\n        np.divide(m"),
-    ("optimizers", "s *= signal.learning_rate * root / total_weight(beta1, signal.step)", "s *= signal.learning_rate * root / total_weight(beta1, signal.step + 1)"),
+    ("optimizers", "g *= signal.learning_rate * root / total_weight(beta1, signal.step)", "g *= signal.learning_rate * root / total_weight(beta1, signal.step + 1)"),
     ("optimizers", "root = sqrt(total_weight(beta2, signal.step))", "root = sqrt(total_weight(beta2, signal.step - 1) + 1e-30)"),
     ("optimizers", "root = sqrt(total_weight(beta2, signal.step))", "root = sqrt(1 / (1 - beta2))"),
     ("optimizers", "weight / total_weight(beta1, t + 1)", "weight / total_weight(beta1, t)"),

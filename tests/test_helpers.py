@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import fnn.training as training
-from fnn import blas
 from fnn.arrays import same
 from fnn.data import dataset
 from fnn.helpers import at_once
@@ -54,7 +53,6 @@ def test_several_callers_share_the_helpers_and_each_gets_its_own_failure() -> No
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_the_number_of_threads_changes_no_bit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "SHARED_FROM", 0)
-    monkeypatch.setattr(blas, "YIELDS", True)
     rng = np.random.default_rng(0)
     data = dataset(rng.integers(0, 256, (700, 5, 5), dtype=np.uint8), rng.integers(0, 10, 700))
     optimizer = with_clipping(0.5)(with_l2(0.01)(OPTIMIZERS[name]()))

@@ -11,10 +11,10 @@ import fnn
 
 PACKAGE = Path(fnn.__file__).parent
 LAYERS = """
-    blas errors arrays files helpers
+    errors arrays files helpers
     gradients patches coded features
     activations initializers losses normalization products network schedules updates optimizers
-    data augment views metrics training threads
+    data augment views metrics threads training
     idx datacache fetch datasets featurecache
     kinds config naming recipes experiment memory
     checkpoint rundir ensembles figures inference teaching tracking signals runner

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fnn import blas, products
+from fnn import products
 from fnn.products import COLUMNS, LIMIT, cut, product, product_with_transposed, shape_of_pieces
 from tests.strategies import generators
 
@@ -20,7 +20,6 @@ def everywhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     """Products are cut and shared, or aren't, whatever the machine's BLAS: it multiplies both."""
     monkeypatch.setattr(products, "available", lambda: request.param)
     monkeypatch.setattr(products, "WORTH_SHARING", LIMIT)
-    monkeypatch.setattr(blas, "YIELDS", True)
 
 
 def matrix(rng: np.random.Generator, rows: int, columns: int, layout: str) -> np.ndarray:
@@ -108,14 +107,12 @@ def test_what_is_cut_is_what_gains_by_it(m: int, k: int, n: int, first: int, sec
     assert (shape_of_pieces(m, k, n, first, second) is not None) == cut
 
 
-def test_threads_of_ours_leave_all_to_those_of_a_blas_that_keep_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blas, "YIELDS", False)
+def test_threads_multiply_large_products_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(products, "at_once", None)
-    a, out = np.ones((300, 64)), np.empty((300, 300))
-    for run in (product(a, np.ones((64, 300)), out, 2), product_with_transposed(a, np.ones((300, 64)), out, 2)):
-        out.fill(0)
-        run()
-        assert (out == 64).all()
+    a, b, out = np.ones((300, 64)), np.ones((64, 300)), np.empty((300, 300))
+    product(a, b[:, :9], out[:, :9], 2)()
+    with pytest.raises(TypeError):
+        product(a, b, out, 2)()
 
 
 def test_a_blas_is_known_by_its_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
