@@ -7,7 +7,6 @@ that sums over classes add contiguous rows. Targets are distributions over the c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 
 import numpy as np
 from attrs import frozen
@@ -17,18 +16,21 @@ from fnn.arrays import Array, freeze
 CLASSES = -2  # the axis of the classes
 
 
+Gradient = Callable[[Array, Array], None]
+
+
 @frozen
 class Loss:
     """A loss per sample and its gradient with respect to the logits.
 
-    ``value(logits, targets)`` has shape ``(..., n)``. ``delta(logits, weighted, share, out)`` writes the gradient of
-    ``share`` times the sum of the samples' losses into ``out``, shape ``(classes, n)``, where ``weighted = share *
-    targets``: the mean's gradient costs no pass of its own.
+    ``value(logits, targets)`` has shape ``(..., n)``. ``delta(share, out)`` returns ``run(logits, weighted)``, which
+    writes the gradient of ``share`` times the sum of the samples' losses into ``out``, shape ``(classes, n)``, where
+    ``weighted = share * targets``: the mean's gradient costs no pass of its own.
     """
 
     name: str
     value: Callable[[Array, Array], Array]
-    delta: Callable[[Array, Array, float, Array], None]
+    delta: Callable[[float, Array], Gradient]
 
 
 def _exponentials(logits: Array, out: Array | None = None) -> Array:
@@ -58,20 +60,21 @@ def _cross_entropy(logits: Array, targets: Array) -> Array:
     return _frozen(np.add.reduce((log_total - shifted) * targets, axis=CLASSES))
 
 
-@lru_cache(maxsize=64)
-def _summation(classes: int, share: float, dtype: str) -> Array:
-    """Return the matrix whose product with a batch has the sum over the classes, over ``share``, in every row."""
-    return freeze(np.full((classes, classes), 1 / share, dtype))
+def _cross_entropy_delta(share: float, out: Array) -> Gradient:
+    """Return what writes ``share (p - t)`` (for targets that sum to one; Bishop 2006, eq. 4.109).
 
-
-def _cross_entropy_delta(logits: Array, weighted: Array, share: float, out: Array) -> None:
-    """Write ``share (p - t)`` (for targets that sum to one; Bishop 2006, eq. 4.109).
-
-    On batches of a few hundred numbers a small matrix product is a third of the cost of a sum and a broadcast.
+    The sum over the classes, over ``share`` and in every row, is a matrix product: on batches of a few hundred numbers
+    a third of the cost of a sum and a broadcast.
     """
-    _exponentials(logits, out)
-    np.divide(out, _summation(len(out), share, out.dtype.char).dot(out), out=out)
-    np.subtract(out, weighted, out=out)
+    summation, total = np.full((len(out), len(out)), 1 / share, out.dtype), np.empty_like(out)
+
+    def run(logits: Array, weighted: Array) -> None:
+        _exponentials(logits, out)
+        summation.dot(out, out=total)
+        np.divide(out, total, out=out)
+        np.subtract(out, weighted, out=out)
+
+    return run
 
 
 def _mean_squared_error(logits: Array, targets: Array) -> Array:
@@ -79,14 +82,18 @@ def _mean_squared_error(logits: Array, targets: Array) -> Array:
     return _frozen(np.mean(np.square(softmax(logits) - targets), axis=CLASSES))
 
 
-def _mean_squared_error_delta(logits: Array, weighted: Array, share: float, out: Array) -> None:
-    """Write ``2/K p_k (e_k - sum_j p_j e_j)``, ``e = share (p - t)``: the gradient through the softmax."""
-    p = softmax(logits)
-    np.multiply(p, share, out=out)
-    np.subtract(out, weighted, out=out)
-    np.subtract(out, np.add.reduce(p * out, axis=CLASSES, keepdims=True), out=out)
-    np.multiply(out, p, out=out)
-    np.multiply(out, 2 / p.shape[CLASSES], out=out)
+def _mean_squared_error_delta(share: float, out: Array) -> Gradient:
+    """Return what writes ``2/K p_k (e_k - sum_j p_j e_j)``, ``e = share (p - t)``: the gradient through the softmax."""
+
+    def run(logits: Array, weighted: Array) -> None:
+        p = softmax(logits)
+        np.multiply(p, share, out=out)
+        np.subtract(out, weighted, out=out)
+        np.subtract(out, np.add.reduce(p * out, axis=CLASSES, keepdims=True), out=out)
+        np.multiply(out, p, out=out)
+        np.multiply(out, 2 / p.shape[CLASSES], out=out)
+
+    return run
 
 
 #: Every loss by its name on the command line.

@@ -279,14 +279,15 @@ def gradient_pass(
     """
     blocks, gradients = matrices(spec.sizes, theta), matrices(spec.sizes, gradient)
     norms = tuple(normalized(block[-1], n) for block in blocks[:-1]) if normalizes else ()
-    at, to, f, delta = activations(spec, n, masks, norms), cotangents(spec, n), spec.nonlinearity, spec.objective.delta
+    at, to, f = activations(spec, n, masks, norms), cotangents(spec, n), spec.nonlinearity
+    start_back = spec.objective.delta(1 / n, to.output)
     design = empty((n, spec.sizes[0] + 1), spec.dtype)
     propagate = forward_pass(f, [block.T for block in blocks], design.T, at, threads)
     backpropagate = backward_pass(f, [block[:-1] for block in blocks], design.T, at, to, gradients, threads)
 
     def run(weighted: Array, logits: Array) -> None:
         propagate(logits)
-        delta(logits, weighted, 1 / n, to.output)
+        start_back(logits, weighted)
         backpropagate()
 
     return Pass(design, run)

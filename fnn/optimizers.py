@@ -237,7 +237,7 @@ def eve(
             change = abs(signal.loss - state.loss) / low if low > 0 else clip
             d = beta3 * state.d + (1 - beta3) * min(max(change, 1 / clip), clip)
         rate = signal.learning_rate / d
-        return evolve(signal, learning_rate=rate), evolve(state, d=d, loss=signal.loss)
+        return signal._replace(learning_rate=rate), evolve(state, d=d, loss=signal.loss)
 
     init = lambda params: Eve(zeros(params), zeros(params), 1.0, float("nan"))  # noqa: E731
     return Optimizer(init, adam(beta1, beta2, epsilon).rule, begin, uses_loss=True)
@@ -280,7 +280,7 @@ def with_clipping(limit: float) -> Callable[[Optimizer], Optimizer]:
             norm = float(np.linalg.norm(signal.grad))
             if not isfinite(norm):  # its square overflows from 1.8e19 on in single precision
                 norm = float(np.linalg.norm(signal.grad.astype(float)))
-            return optimizer.begin(evolve(signal, scale=limit / norm) if norm > limit else signal, state)
+            return optimizer.begin(signal._replace(scale=limit / norm) if norm > limit else signal, state)
 
         def rule(signal: Signal, block: Block, state: State) -> None:
             if signal.scale != 1:
@@ -298,7 +298,7 @@ def with_schedule(schedule: Schedule) -> Callable[[Optimizer], Optimizer]:
     def wrap(optimizer: Optimizer) -> Optimizer:
         def begin(signal: Signal, state: State) -> tuple[Signal, State]:
             rate = signal.learning_rate * schedule(signal.step)
-            return optimizer.begin(Signal(signal.grad, rate, signal.step, signal.loss, signal.scale), state)
+            return optimizer.begin(signal._replace(learning_rate=rate), state)
 
         return evolve(optimizer, begin=begin)
 

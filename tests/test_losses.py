@@ -23,7 +23,7 @@ def draw(rng: np.random.Generator, n: int, classes: int, scale: float) -> tuple[
 
 def delta(name: str, z: np.ndarray, t: np.ndarray) -> np.ndarray:
     out = np.empty_like(z)
-    LOSSES[name].delta(z, t, 1.0, out)
+    LOSSES[name].delta(1.0, out)(z, t)
     return out
 
 

@@ -154,7 +154,7 @@ def test_float32_is_as_near_to_float64_as_its_rounding_allows(case: Case) -> Non
     error = error @ np.abs(w) + (len(w) + 2) * eps * (np.abs(a) @ np.abs(w) + np.abs(b))
     z = a @ w + b
     delta = LOSSES[case.spec.loss], np.empty_like(z.T)
-    delta[0].delta(z.T, t.T, 1.0, delta[1])
+    delta[0].delta(1.0, delta[1])(z.T, t.T)
     d = delta[1].T / len(x)
     top = error.max(axis=1, keepdims=True)
     classes = z.shape[1]

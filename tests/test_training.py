@@ -243,7 +243,7 @@ def breaking(at: int) -> Callable[[Optimizer], Optimizer]:
 
     def wrap(optimizer: Optimizer) -> Optimizer:
         def begin(signal: Signal, state: object) -> tuple[Signal, object]:
-            return evolve(signal, learning_rate=np.inf if signal.step == at else 0.1), state
+            return signal._replace(learning_rate=np.inf if signal.step == at else 0.1), state
 
         return evolve(optimizer, begin=begin)
 
