@@ -66,7 +66,7 @@ def _cross_entropy_delta(share: float, out: Array) -> Gradient:
     The sum over the classes, over ``share`` and in every row, is a matrix product: on batches of a few hundred numbers
     a third of the cost of a sum and a broadcast.
     """
-    summation, total = np.full((len(out), len(out)), 1 / share, out.dtype), np.empty_like(out)
+    summation, total = np.full((len(out), len(out)), 1 / share, out.dtype), np.empty(out.shape, out.dtype)
 
     def run(logits: Array, weighted: Array) -> None:
         _exponentials(logits, out)
