@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import numpy as np
 import pytest
 
-import fnn.training as training
+from fnn import helpers, training
 from fnn.arrays import same
 from fnn.data import dataset
 from fnn.helpers import at_once
@@ -19,6 +20,30 @@ from fnn.training import Plan, initial_state, run_epoch
 def test_parts_are_done_at_the_same_time() -> None:
     barrier = threading.Barrier(3, timeout=10)
     at_once(lambda _part: barrier.wait() and None, 3)  # a barrier that is never full would time out
+
+
+@pytest.mark.skipif(not helpers.CORES, reason="a system that doesn't tell cores")
+def test_a_helper_keeps_off_the_core_of_its_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    cores = []
+    for core in sorted(helpers.CORES) * 2:
+        monkeypatch.setattr(helpers, "core_of_caller", lambda core=core: core)
+        at_once(lambda part: part or cores.append(os.sched_getaffinity(0)), 2)
+        assert cores[-1] == (helpers.CORES - {core} or helpers.CORES)
+
+
+def test_without_knowledge_of_cores_parts_are_done_nevertheless(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(helpers, "core_of_caller", None)
+    done = []
+    at_once(done.append, 3)
+    assert sorted(done) == [0, 1, 2]
+
+
+def test_cores_that_were_taken_away_stop_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(helpers, "CORES", frozenset({4096, 4097}))
+    monkeypatch.setattr(helpers, "core_of_caller", lambda: 4096)
+    done = []
+    at_once(done.append, 2)
+    assert sorted(done) == [0, 1]
 
 
 def test_failures_reach_the_caller() -> None:
