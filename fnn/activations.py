@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from attrs import frozen
 
 from fnn.arrays import Array, freeze
+from fnn.calls import Runs, call
 
 # Scalars as arrays: NumPy converts a Python number at every call, which costs as much as the call itself.
 ZERO, ONE = (freeze(np.array(number, np.float32)) for number in (0, 1))
@@ -18,13 +19,13 @@ ZERO, ONE = (freeze(np.array(number, np.float32)) for number in (0, 1))
 class Activation:
     """An elementwise non-linearity ``a = f(z)`` and its slope as a function of its *output*: ``f'(z) = slope(a)``.
 
-    ``apply`` overwrites its argument. ``slope`` writes the factor by which the cotangent is multiplied into
-    ``scratch``, an array of the same shape and dtype, and returns that; it never writes ``a``.
+    ``apply(z)`` returns the calls that overwrite ``z`` by ``f(z)``. ``slope(a, scratch)`` returns those that overwrite
+    ``scratch``, of the same shape and dtype, by the factor of the cotangent; they don't write ``a``.
     """
 
     name: str
-    apply: Callable[[Array], None]
-    slope: Callable[[Array, Array], Array]
+    apply: Callable[[Array], Runs]
+    slope: Callable[[Array, Array], Runs]
 
     def value(self, z: Array) -> Array:
         """Return ``f(z)`` as a new read-only array.
@@ -34,39 +35,33 @@ class Activation:
         """
         out = np.array(z)
         with np.errstate(over="ignore"):
-            self.apply(out)
+            call(self.apply(out))
         return freeze(out)
 
 
-def _identity(z: Array) -> None:
-    pass
+def _identity(_z: Array) -> Runs:
+    return ()
 
 
-def _identity_slope(a: Array, scratch: Array) -> Array:
-    scratch.fill(1)
-    return scratch
+def _identity_slope(_a: Array, scratch: Array) -> Runs:
+    return (partial(scratch.fill, 1),)
 
 
-def _sigmoid(z: Array) -> None:
+def _sigmoid(z: Array) -> Runs:
     # exp overflows to infinity for z << 0, whose reciprocal is the right limit: callers silence that overflow.
-    np.negative(z, out=z)
-    np.exp(z, out=z)
-    np.add(z, ONE, out=z)
-    np.reciprocal(z, out=z)
+    return partial(np.negative, z, z), partial(np.exp, z, z), partial(np.add, z, ONE, z), partial(np.reciprocal, z, z)
 
 
-def _sigmoid_slope(a: Array, scratch: Array) -> Array:
-    np.subtract(ONE, a, out=scratch)
-    return np.multiply(scratch, a, out=scratch)
+def _sigmoid_slope(a: Array, scratch: Array) -> Runs:
+    return partial(np.subtract, ONE, a, scratch), partial(np.multiply, scratch, a, scratch)
 
 
-def _tanh(z: Array) -> None:
-    np.tanh(z, out=z)
+def _tanh(z: Array) -> Runs:
+    return (partial(np.tanh, z, z),)
 
 
-def _tanh_slope(a: Array, scratch: Array) -> Array:
-    np.multiply(a, a, out=scratch)
-    return np.subtract(ONE, scratch, out=scratch)
+def _tanh_slope(a: Array, scratch: Array) -> Runs:
+    return partial(np.multiply, a, a, scratch), partial(np.subtract, ONE, scratch, scratch)
 
 
 @lru_cache(maxsize=16)
@@ -74,16 +69,16 @@ def _zeros(shape: tuple[int, ...], dtype: str) -> Array:
     return freeze(np.zeros(shape, dtype))
 
 
-def _relu(z: Array) -> None:
+def _relu(z: Array) -> Runs:
     # Two arrays are compared by vector instructions, an array and a number are not: 3 times the time.
-    np.maximum(z, _zeros(z.shape, z.dtype.char), out=z)
+    return (partial(np.maximum, z, _zeros(z.shape, z.dtype.char), out=z),)
 
 
-def _relu_slope(a: Array, scratch: Array) -> Array:
+def _relu_slope(a: Array, scratch: Array) -> Runs:
     # The subgradient at the kink is 0, as in every framework (Bertoin et al. 2021 study the choice).
     # A factor of the same dtype: a product of mixed ones is twice as slow.
-    np.copyto(scratch, np.greater(a, ZERO))
-    return scratch
+    positive = np.empty(a.shape, bool)
+    return partial(np.greater, a, ZERO, positive), partial(np.copyto, scratch, positive)
 
 
 #: Every activation by its name on the command line. Adding one is adding a row.

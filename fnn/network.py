@@ -10,13 +10,15 @@ cotangent where ``fnn.products`` gains by it. Outside, a batch ``x`` is ``(n, fe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain, pairwise, repeat
 
 import numpy as np
 from attrs import frozen
 
 from fnn.activations import ACTIVATIONS, Activation
-from fnn.arrays import Array, empty, freeze, freeze_all, rng, spans
+from fnn.arrays import Array, empty, freeze, freeze_all, map_arrays, rng, spans
+from fnn.calls import Runs, by_rows, call
 from fnn.coded import Coded
 from fnn.errors import UserError
 from fnn.initializers import INITIALIZERS
@@ -105,14 +107,29 @@ def init_params(spec: Spec, seed: int) -> Params:
 
 
 @frozen(eq=False)
+class Units:
+    """What a forward pass writes of a hidden layer: a row for each unit, a column for each sample."""
+
+    output: Array  # (width, n)
+    following: Array  # [a; 1], (width + 1, n): what the next layer takes; without a mask ``output`` is a view into it
+    mask: Array | None = None  # of dropout, (width, n)
+    norm: Normalized | None = None  # what normalises the units before their activation, where anything does
+
+    def of(self, rows: slice) -> Units:
+        """Return some of the units: views."""
+        return map_arrays(lambda array: array[rows], self)
+
+    def masked(self, x: Array, out: Array) -> Runs:
+        """Return what writes ``x`` times the mask into ``out``, if there is one."""
+        return () if self.mask is None else (partial(np.multiply, x, self.mask, out),)
+
+
+@frozen(eq=False)
 class Activations:
     """What a forward pass writes: allocated once for batches of ``n`` samples, overwritten by every pass."""
 
-    inputs: tuple[Array, ...]  # [a; 1] of each hidden layer, (width + 1, n)
-    outputs: tuple[Array, ...]  # the same memory without the row of ones: what a layer writes
+    hidden: tuple[Units, ...]
     logits: Array  # (classes, n)
-    masks: tuple[Array | None, ...]  # of dropout, (width, n); with one a layer's output has memory of its own
-    norms: tuple[Normalized | None, ...]  # what normalises the units before their activation, where anything does
 
 
 @frozen(eq=False)
@@ -130,12 +147,15 @@ def activations(spec: Spec, n: int, masks: tuple[Array, ...] = (), norms: tuple[
     ``masks``, if any, multiply the hidden layers' outputs; ``norms``, if any, normalise what they are made of.
     """
     *hidden, classes = spec.sizes[1:]
-    inputs = tuple(empty((width + 1, n), spec.dtype) for width in hidden)
-    for a in inputs:
-        a[-1] = 1
-    outputs = tuple(empty(mask.shape, spec.dtype) for mask in masks) or tuple(a[:-1] for a in inputs)
+
+    def units(width: int, mask: Array | None, norm: Normalized | None) -> Units:
+        following = empty((width + 1, n), spec.dtype)
+        following[-1] = 1
+        return Units(following[:-1] if mask is None else empty(mask.shape, spec.dtype), following, mask, norm)
+
     none = (None,) * len(hidden)
-    return Activations(inputs, outputs, np.empty((classes, n), spec.dtype), masks or none, norms or none)
+    layers = tuple(map(units, hidden, masks or none, norms or none))
+    return Activations(layers, np.empty((classes, n), spec.dtype))
 
 
 def cotangents(spec: Spec, n: int) -> Cotangents:
@@ -153,19 +173,26 @@ def forward_pass(
     ``maps`` are the transposed matrices ``[W; b]^T``, ``design`` is the batch as ``[x; 1]``, (features + 1, n). With
     masks of dropout ``m`` the next layer takes ``m * a`` instead.
     """
-    *inputs, last = (design, *to.inputs)
-    products = [product(*each, threads) for each in zip(maps, inputs, to.outputs, strict=False)]
-    layers = tuple(zip(products, to.outputs, to.inputs, to.masks, to.norms, strict=True))
+    inputs = (design, *(units.following for units in to.hidden))
+
+    def layer(k: int) -> Runs:
+        def of(rows: slice) -> Runs:
+            units = to.hidden[k].of(rows)
+            z = units.output
+            return (
+                *product(maps[k][rows], inputs[k], z),
+                *(() if units.norm is None else (partial(units.norm.apply, z),)),
+                *f.apply(z),
+                *units.masked(z, units.following[: len(z)]),
+            )
+
+        return by_rows(of, len(maps[k]), maps[k].size * design.shape[1], threads)
+
+    runs = tuple(chain.from_iterable(map(layer, range(len(to.hidden)))))
 
     def run(logits: Array) -> None:
-        for multiply, z, following, mask, norm in layers:
-            multiply()
-            if norm is not None:
-                norm.apply(z)
-            f.apply(z)
-            if mask is not None:
-                np.multiply(z, mask, out=following[:-1])
-        maps[-1].dot(last, out=logits)
+        call(runs)
+        maps[-1].dot(inputs[-1], out=logits)
 
     return run
 
@@ -184,28 +211,32 @@ def backward_pass(
     ``dL/d[W; b] = [a; 1] delta^T`` and, a layer down, ``delta = f'(z) * W delta``, times the mask if there is one
     (Rumelhart, Hinton & Williams 1986).
     """
-    deltas = (*to.hidden, to.output)
-    sums = [
-        product_with_transposed(*each, threads) for each in zip((design, *at.inputs), deltas, gradients, strict=True)
-    ]
-    below = [product(*each, threads) for each in zip(weights[1:], deltas[1:], to.hidden, strict=True)]
-    layers = tuple(zip(sums[1:], below, to.hidden, to.scratch, at.outputs, at.masks, at.norms, strict=True))[::-1]
+    inputs, deltas = (design, *(units.following for units in at.hidden)), (*to.hidden, to.output)
 
-    def run() -> None:
-        for add_up, pull_back, delta, scratch, output, mask, norm in layers:
-            add_up()
-            pull_back()
-            np.multiply(delta, f.slope(output, scratch), out=delta)
-            if mask is not None:
-                np.multiply(delta, mask, out=delta)
-            if norm is not None:
-                norm.pull_back(delta)
-        sums[0]()
-        for norm, gradient in zip(at.norms, gradients, strict=False):
-            if norm is not None:
-                gradient[-1] = norm.total[:, 0]  # what the product has found is 0: a bias before the mean has no effect
+    def layer(k: int) -> Runs:
+        def of(rows: slice) -> Runs:
+            add_up = product_with_transposed(inputs[k][rows], deltas[k], gradients[k][rows])
+            if not k:
+                return add_up
+            units, delta, slope = at.hidden[k - 1].of(rows), deltas[k - 1][rows], to.scratch[k - 1][rows]
+            return (
+                *add_up,
+                *product(weights[k][rows], deltas[k], delta),
+                *f.slope(units.output, slope),
+                partial(np.multiply, delta, slope, delta),
+                *units.masked(delta, delta),
+                *(() if units.norm is None else (partial(units.norm.pull_back, delta),)),
+            )
 
-    return run
+        return by_rows(of, len(inputs[k]), (2 if k else 1) * gradients[k].size * design.shape[1], threads)
+
+    def bias(k: int) -> Runs:
+        # What the product has found is 0: a bias before the mean has no effect.
+        norm = at.hidden[k].norm
+        return () if norm is None else (partial(np.copyto, gradients[k][-1], norm.total[:, 0]),)
+
+    downwards = map(layer, reversed(range(len(weights))))
+    return partial(call, tuple(chain(*downwards, *map(bias, range(len(at.hidden))))))
 
 
 def design_matrix(x: Array, dtype: str) -> Array:
@@ -326,7 +357,7 @@ def folded(spec: Spec, params: Params, design: Array) -> Params:
     a = design.T
     with np.errstate(over="ignore", invalid="ignore"):  # the parameters may have diverged
         for block in matrices(spec.sizes, theta)[:-1]:
-            a = fold(block, spec.nonlinearity.apply, a)
+            a = fold(block, lambda z: call(spec.nonlinearity.apply(z)), a)
     return Params(spec.sizes, freeze(theta))
 
 

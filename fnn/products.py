@@ -10,26 +10,23 @@ Which products are cut, and how, is what was fastest on one such machine; ``repo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache, partial
 
 import numpy as np
 
-from fnn.arrays import Array, empty, spans
-from fnn.helpers import at_once
+from fnn.arrays import Array, empty
+from fnn.calls import ROWS, Run, Runs
 
-WORTH_SHARING = 5_000_000  # multiply-adds, from which a second thread gains more than it takes to wake it
 LIMIT = 1_000_000  # multiply-adds of a product that isn't copied
 SHORT = 128  # terms of a sum, up to which a product may be cut at will
 WORTH_TURNING = 100_000  # multiply-adds, from which a second factor is better copied than taken transposed
 WALK = 1 << 19  # bytes that the rows of a transposed factor may be spread over: beyond, they take too many pages
-ROWS = 24  # of a piece, or a multiple: the kernels take 4, 6 or 8 at a time ...
-ROWS_OF_TRANSPOSED = 32  # ... and of two transposed factors 16 or more
+ROWS_OF_TRANSPOSED = 32  # of a piece, or a multiple: of two transposed factors the kernels take 16 or more at a time
 COLUMNS = 512, 256, 128, 64, 32  # of a piece
 KERNELS = {"SkylakeX", "Cooperlake", "SapphireRapids"}  # OpenBLAS's names of the processors that have such kernels
 
 Triple = tuple[Array, Array, Array]
-Run = Callable[[], object]
 
 
 def detected() -> bool:
@@ -101,53 +98,22 @@ def _stacks(a: Array, b: Array, out: Array, down: tuple[int, int, int], across: 
     )
 
 
-def product(a: Array, b: Array, out: Array, threads: int = 1) -> Run:
+def product(a: Array, b: Array, out: Array) -> Runs:
     """Return what overwrites ``out`` by ``a b`` whenever it is called, whatever the arrays hold by then."""
-    return _shared(_in_pieces, a, b, out, threads)
+    return tuple(_whole(*stack) for stack in cut(a, b, out))
 
 
-def product_with_transposed(a: Array, b: Array, out: Array, threads: int = 1) -> Run:
+def product_with_transposed(a: Array, b: Array, out: Array) -> Runs:
     """Return what overwrites ``out`` by ``a b^T``: of kernels without a copy the one for that is slow."""
     (m, k), n = a.shape, len(b)
     if k > SHORT or m * k * n < WORTH_TURNING or 2 * _walk(a) > WALK or not available():
-        return _shared(_whole, a, b.T, out, threads)
+        return (_whole(a, b.T, out),)
     turned = empty((k, n), b.dtype)
-    multiply = product(a, turned, out, threads)
-
-    def run() -> None:
-        np.copyto(turned, b.T)
-        multiply()
-
-    return run
-
-
-def _shared(make: Callable[[Array, Array, Array], Run], a: Array, b: Array, out: Array, threads: int) -> Run:
-    """Deal the rows of a large product to threads of ours: each multiplies by itself, in one thread of the BLAS.
-
-    OpenBLAS's own threads are as fast at best, and while they watch out for work, up to 20 ms after a product, they
-    take the core from whoever else needs it.
-    """
-    share = -(-len(a) // threads // ROWS) * ROWS
-    if share >= len(a) or len(a) * len(b) * len(out.T) < WORTH_SHARING:
-        return make(a, b, out)
-    parts = [make(a[rows], b, out[rows]) for rows in spans(len(a), share)]
-    return lambda: at_once(lambda part: parts[part](), len(parts))
-
-
-def _in_pieces(a: Array, b: Array, out: Array) -> Run:
-    stacks = tuple(cut(a, b, out))
-    if stacks[0][0] is a:
-        return _whole(a, b, out)
-
-    def run() -> None:
-        for x, y, z in stacks:
-            np.matmul(x, y, out=z)
-
-    return run
+    return partial(np.copyto, turned, b.T), *product(a, turned, out)
 
 
 def _whole(a: Array, b: Array, out: Array) -> Run:
-    # ``dot`` takes less time to call, but copies what isn't contiguous.
-    if a.flags.forc and b.flags.forc:
+    # ``dot`` takes less time to call, but copies what isn't contiguous, and doesn't know stacks.
+    if a.ndim == 2 and a.flags.forc and b.flags.forc:
         return partial(a.dot, b, out)
     return partial(np.matmul, a, b, out)

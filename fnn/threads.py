@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fnn.calls import by_rows, call
 from fnn.network import Spec
 from fnn.products import product, product_with_transposed
 
@@ -43,16 +44,17 @@ def seconds(spec: Spec, batch_size: int, count: int) -> float:
     """Return the time of the largest layer's products in so many threads: the mean, which counts their stalls, too."""
     fan_in, fan_out = max(spec.shapes, key=lambda shape: shape[0] * shape[1])
     ones = lambda *shape: np.ones(shape, spec.dtype)  # noqa: E731
-    weights, batch, units = ones(fan_in, fan_out), ones(fan_in, batch_size), ones(fan_out, batch_size)
+    weights, gradient = ones(fan_in, fan_out), ones(fan_in, fan_out)
+    batch, units = ones(fan_in, batch_size), ones(fan_out, batch_size)
+    work = fan_in * fan_out * batch_size
     runs = (
-        product(weights.T, batch, units, count),
-        product_with_transposed(batch, units, ones(fan_in, fan_out), count),
+        *by_rows(lambda rows: product(weights.T[rows], batch, units[rows]), fan_out, work, count),
+        *by_rows(lambda rows: product_with_transposed(batch[rows], units, gradient[rows]), fan_in, work, count),
     )
     with limited(1):
         done, began = -1, 0.0  # the first time wakes the threads
         while (passed := time.perf_counter() - began) < TRIAL_SECONDS or done < 3:
-            for run in runs:
-                run()
+            call(runs)
             done += 1
             began = began if done else time.perf_counter()
     return passed / done

@@ -12,7 +12,8 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from itertools import cycle, islice, pairwise
+from functools import partial
+from itertools import chain, cycle, islice
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ import fnn
 from fnn import threads
 from fnn.activations import ACTIVATIONS
 from fnn.arrays import Array, empty, map_arrays, thaw
+from fnn.calls import Runs, by_rows, call
 from fnn.data import Dataset
 from fnn.products import product, product_with_transposed
 from fnn.training import bound_update
@@ -88,18 +90,25 @@ def floor(sizes: tuple[int, ...], cell: Cell, steps: int) -> Block:
     """The matrix products of a step as we have them made, of layers no wider by ones for the biases."""
     draw = lambda *shape: thaw(np.random.default_rng(0).random(shape, np.float32))  # noqa: E731
     inputs = [draw(cell.batch, sizes[0]).T, *(draw(width, cell.batch) for width in sizes[1:-1])]
-    products, count = [], _plan(sizes, cell).threads
-    for number, (a, (i, o)) in enumerate(zip(inputs, pairwise(sizes), strict=True)):
-        w, delta = draw(i, o), draw(o, cell.batch)
-        products.append(product(w.T, a, draw(o, cell.batch), count))
-        products.append(product_with_transposed(a, delta, draw(i, o), count))
-        if number:
-            products.append(product(w, delta, draw(i, cell.batch), count))
+    count = _plan(sizes, cell).threads
+
+    def layer(k: int) -> Runs:
+        a, (i, o) = inputs[k], sizes[k : k + 2]
+        w, dw, z, delta, below = draw(i, o), draw(i, o), draw(o, cell.batch), draw(o, cell.batch), draw(i, cell.batch)
+
+        def backward(rows: slice) -> Runs:
+            add_up = product_with_transposed(a[rows], delta, dw[rows])
+            return (*add_up, *product(w[rows], delta, below[rows])) if k else add_up
+
+        work = i * o * cell.batch
+        forward = by_rows(lambda rows: product(w.T[rows], a, z[rows]), o, work, count)
+        return forward + by_rows(backward, i, work * (2 if k else 1), count)
+
+    runs = tuple(chain.from_iterable(map(layer, range(len(inputs)))))
 
     def block() -> None:
         for _ in range(steps):
-            for multiply in products:
-                multiply()
+            call(runs)
 
     return block
 
@@ -127,17 +136,18 @@ def update(sizes: tuple[int, ...], cell: Cell, steps: int) -> Block:
 def units(sizes: tuple[int, ...], cell: Cell, steps: int) -> Block:
     """The activation of each hidden layer, its slope and the product of the cotangent with that."""
     f, generator = ACTIVATIONS[cell.activation], np.random.default_rng(0)
-    layers = [
-        tuple(thaw(generator.normal(0, 1, (width, cell.batch)).astype(np.float32)) for _ in range(3))
-        for width in sizes[1:-1]
-    ]
+
+    def layer(width: int) -> Runs:
+        z, below, scratch = (thaw(generator.normal(0, 1, (width, cell.batch)).astype(np.float32)) for _ in range(3))
+        # What is below stays as it is.
+        return (*f.apply(z), *f.slope(z, scratch), partial(np.multiply, below, scratch, scratch))
+
+    runs = tuple(chain.from_iterable(map(layer, sizes[1:-1])))
 
     def block() -> None:
         with np.errstate(over="ignore"):
             for _ in range(steps):
-                for z, below, scratch in layers:
-                    f.apply(z)
-                    np.multiply(below, f.slope(z, scratch), out=scratch)  # what is below stays as it is
+                call(runs)
 
     return block
 

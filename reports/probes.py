@@ -6,6 +6,7 @@ import numpy as np
 from attrs import frozen
 
 from fnn.arrays import Array
+from fnn.calls import call
 from fnn.data import Dataset, targets
 from fnn.network import Params, Spec, forward, loss_and_grad, matrices
 
@@ -28,8 +29,10 @@ def look(spec: Spec, params: Params, data: Dataset, count: int = SAMPLE) -> Look
     """Return the figures of the loss and the activations over the first ``count`` samples."""
     x, labels = data.x[:count], data.labels[:count]
     _, gradient = loss_and_grad(spec, params, x, targets(labels, data.classes, dtype=spec.dtype).T)
-    hidden = forward(spec, params, x).layers.outputs  # (width, n)
-    slopes = [spec.nonlinearity.slope(a, np.empty_like(a)) for a in hidden]
+    hidden = [units.output for units in forward(spec, params, x).layers.hidden]  # (width, n)
+    slopes = [np.empty_like(a) for a in hidden]
+    for a, slope in zip(hidden, slopes, strict=True):
+        call(spec.nonlinearity.slope(a, slope))
     steepest = {"sigmoid": 0.25}.get(spec.activation, 1.0)
     return Look(
         _norms(matrices(spec.sizes, gradient)),

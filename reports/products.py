@@ -17,6 +17,7 @@ from functools import partial
 import numpy as np
 
 from fnn.arrays import empty
+from fnn.calls import Runs, call
 from fnn.cli import guarded
 from fnn.products import available, product, product_with_transposed
 from fnn.threads import limited
@@ -26,7 +27,7 @@ PAIRS, SECONDS = 9, 0.004
 PIXELS = 784
 
 
-def layer(fan_in: int, fan_out: int, n: int) -> Iterator[tuple[Callable[[], object], Callable[[], object]]]:
+def layer(fan_in: int, fan_out: int, n: int) -> Iterator[tuple[Runs, Callable[[], object]]]:
     """Yield for each product of a layer: ours, and that of one call."""
     draw = lambda *shape: np.add(np.random.default_rng(0).random(shape, np.float32), 0, out=empty(shape, np.float32))  # noqa: E731
     w, delta, z, dw, below = (
@@ -43,10 +44,10 @@ def layer(fan_in: int, fan_out: int, n: int) -> Iterator[tuple[Callable[[], obje
         yield product(w[:-1], delta, below), lambda: w[:-1].dot(delta, out=below)
 
 
-def ratio(ours: Callable[[], object], whole: Callable[[], object]) -> float:
+def ratio(ours: Runs, whole: Callable[[], object]) -> float:
     """Return the median of pairs' ratios."""
     runs = max(1, round(SECONDS / _seconds(whole, 3)))
-    return statistics.median(_seconds(ours, runs) / _seconds(whole, runs) for _ in range(PAIRS))
+    return statistics.median(_seconds(partial(call, ours), runs) / _seconds(whole, runs) for _ in range(PAIRS))
 
 
 def _seconds(run: Callable[[], object], times: int) -> float:
@@ -68,7 +69,7 @@ def main(arguments: list[str]) -> int:
         for n in given.batches:
             for fan_in, fan_out in [(PIXELS, w) for w in given.widths] + [(w, w) for w in given.widths]:
                 found = [
-                    "-" if isinstance(ours, partial) else f"{ratio(ours, whole):.2f}"  # partial: the one call itself
+                    "-" if len(ours) == 1 and len(ours[0].args[0].shape) == 2 else f"{ratio(ours, whole):.2f}"
                     for ours, whole in layer(fan_in, fan_out, n)
                 ]
                 print(f"{fan_in:>7} x{fan_out:>5}{n:>7}" + "".join(f"{each:>7}" for each in found), flush=True)

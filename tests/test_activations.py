@@ -10,10 +10,17 @@ from hypothesis.extra.numpy import arrays
 
 from fnn.activations import ACTIVATIONS
 from fnn.arrays import freeze
+from fnn.calls import call
 from tests import reference
 
 ROWS = pytest.mark.parametrize("name", ACTIVATIONS)
 NUMBERS = arrays(np.float64, st.integers(1, 20), elements=st.floats(-30, 30))
+
+
+def slope_of(name: str, a: np.ndarray) -> np.ndarray:
+    out = np.full_like(a, np.nan)
+    call(ACTIVATIONS[name].slope(a, out))
+    return out
 
 
 @ROWS
@@ -26,7 +33,7 @@ def test_the_value_is_that_of_the_formula(name: str, z: np.ndarray) -> None:
 @given(z=NUMBERS)
 def test_the_slope_of_the_output_is_the_derivative(name: str, z: np.ndarray) -> None:
     a = ACTIVATIONS[name].value(z)
-    slope = ACTIVATIONS[name].slope(a, np.empty_like(a))
+    slope = slope_of(name, a)
     # 1 - a^2 and (1 - a) a lose what a's own rounding, 2^-53, has lost.
     expected = reference.derivative(reference.F[name], z, np.ones_like(z))
     np.testing.assert_allclose(slope, expected, rtol=1e-14, atol=1e-15)
@@ -46,8 +53,8 @@ def test_extremes_give_limits_without_a_warning(name: str, dtype: str) -> None:
     assert a.dtype == dtype
     if name in limits:
         np.testing.assert_array_equal(a, np.asarray(limits[name], dtype))
-    assert np.isfinite(ACTIVATIONS[name].slope(a, np.empty_like(a))).all()
+    assert np.isfinite(slope_of(name, a)).all()
 
 
 def test_the_slope_of_relu_at_its_kink_is_zero() -> None:
-    assert not ACTIVATIONS["ReLU"].slope(np.zeros(2), np.empty(2)).any()
+    assert not slope_of("ReLU", np.zeros(2)).any()

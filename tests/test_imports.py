@@ -11,7 +11,7 @@ import fnn
 
 PACKAGE = Path(fnn.__file__).parent
 LAYERS = """
-    errors arrays files helpers
+    errors arrays files helpers calls
     gradients patches coded features
     activations initializers losses normalization products network schedules updates optimizers
     data augment views metrics threads training

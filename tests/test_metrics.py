@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fnn.data import Dataset, dataset
-from fnn.metrics import confusion_matrix, evaluate, precision_and_recall
+from fnn.metrics import confusion_matrix, evaluate, hits, precision_and_recall
 from fnn.network import Spec, design_matrix, init_params, loss_and_grad, predict
 from tests import reference
-from tests.strategies import Case, cases
+from tests.strategies import Case, cases, generators
 
 pairs = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=60).map(np.array)
 
@@ -23,6 +23,15 @@ def test_confusions_are_counted_by_true_and_predicted_class(drawn: np.ndarray) -
         for value, given_ in ((precision[k], said), (recall[k], is_k)):
             share = np.mean((said & is_k)[given_]) if given_.any() else np.nan
             np.testing.assert_allclose(value, share, rtol=1e-15)
+
+
+@given(st.integers(2, 5), st.integers(1, 60), st.integers(1, 40), generators())
+def test_a_label_hits_where_it_has_the_first_of_the_largest_logits(
+    classes: int, n: int, levels: int, rng: np.random.Generator
+) -> None:
+    logits, labels = rng.integers(0, levels, (classes, n)).astype(np.float32), rng.integers(0, classes, n)
+    first = np.array([z.tolist().index(z.max()) for z in logits.T])
+    assert hits(logits, labels) == np.count_nonzero(first == labels)
 
 
 @given(cases())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import tests.reference as reference
-from fnn import products
+from fnn import calls, products
 from fnn.arrays import freeze, same
 from fnn.errors import UserError
 from fnn.losses import LOSSES
@@ -82,7 +83,7 @@ def test_with_dropout_the_gradient_is_the_complex_step_derivative_given_the_mask
 def test_products_in_pieces_make_the_gradient_of_whole_ones(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     spec, n, rng = Spec((300, 140, 130, 10), "tanh", dtype="float64"), 64, np.random.default_rng(0)
     theta, x, wanted = init_params(spec, 0).theta, rng.random((n, 300)), rng.random((10, n)) / n
-    monkeypatch.setattr(products, "WORTH_SHARING", 0)
+    monkeypatch.setattr(calls, "WORTH_SHARING", 0)
     cut = []
 
     def multiply(*each: np.ndarray, matmul: Callable[..., np.ndarray] = np.matmul, **out: np.ndarray) -> np.ndarray:
@@ -270,7 +271,9 @@ def test_functions_are_pure_and_what_leaves_them_is_read_only(case: Case) -> Non
         assert not array.flags.writeable
         assert not any(np.may_share_memory(array, given) for given in (case.params.theta, case.x, case.targets))
     assert same(gradient(case), gradient(case))
-    assert not any(a.flags.writeable for a in (*trace.layers.inputs, *trace.layers.outputs, trace.design))
+    assert not any(
+        a.flags.writeable for a in (trace.design, *chain(*((u.output, u.following) for u in trace.layers.hidden)))
+    )
 
 
 @given(specs(), seeds)

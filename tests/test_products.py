@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fnn import products
+from fnn.calls import call
 from fnn.products import COLUMNS, LIMIT, cut, product, product_with_transposed, shape_of_pieces
 from tests.strategies import generators
 
@@ -17,9 +18,8 @@ LAYOUTS = st.sampled_from(("plain", "transposed", "rows", "columns"))
 
 @pytest.fixture(autouse=True, params=[True, False])
 def everywhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Products are cut and shared, or aren't, whatever the machine's BLAS: it multiplies both."""
+    """Products are cut, or aren't, whatever the machine's BLAS: it multiplies both."""
     monkeypatch.setattr(products, "available", lambda: request.param)
-    monkeypatch.setattr(products, "WORTH_SHARING", LIMIT)
 
 
 def matrix(rng: np.random.Generator, rows: int, columns: int, layout: str) -> np.ndarray:
@@ -39,33 +39,28 @@ def close(found: np.ndarray, expected: np.ndarray, a: np.ndarray, b: np.ndarray)
     )
 
 
-THREADS = st.integers(1, 3)
-
-
-@given(SIZES, SIZES, SIZES, LAYOUTS, LAYOUTS, THREADS, generators())
+@given(SIZES, SIZES, SIZES, LAYOUTS, LAYOUTS, generators())
 def test_a_product_is_that_of_what_the_arrays_hold_when_it_is_made(
-    m: int, k: int, n: int, first: str, second: str, threads: int, rng: np.random.Generator
+    m: int, k: int, n: int, first: str, second: str, rng: np.random.Generator
 ) -> None:
     a, b, out = matrix(rng, m, k, first), matrix(rng, k, n, second), np.full((m, n), np.nan)
-    run = product(a, b, out, threads)
+    run = product(a, b, out)
     for _ in range(2):
         a *= rng.normal()
         b += 1
         kept = a.copy(), b.copy()
-        run()
+        call(run)
         assert close(out, kept[0] @ kept[1], a, b)
         assert (a == kept[0]).all() and (b == kept[1]).all()
 
 
-@given(SIZES, st.integers(1, 200), SIZES, LAYOUTS, THREADS, generators())
-def test_a_product_with_a_transposed_factor_too(
-    m: int, k: int, n: int, layout: str, threads: int, rng: np.random.Generator
-) -> None:
+@given(SIZES, st.integers(1, 200), SIZES, LAYOUTS, generators())
+def test_a_product_with_a_transposed_factor_too(m: int, k: int, n: int, layout: str, rng: np.random.Generator) -> None:
     a, b, out = matrix(rng, m, k, layout), rng.normal(size=(n, k)), np.full((m, n), np.nan)
-    run = product_with_transposed(a, b, out, threads)
+    run = product_with_transposed(a, b, out)
     for _ in range(2):
         b -= 1
-        run()
+        call(run)
         assert close(out, a @ b.T, a, b.T)
 
 
@@ -105,14 +100,6 @@ def test_pieces_are_small_enough_for_kernels_that_copy_nothing(m: int, k: int, n
 def test_what_is_cut_is_what_gains_by_it(m: int, k: int, n: int, first: int, second: int, cut: bool) -> None:
     """Short sums, and long ones of few columns; no factor of too many pages, or that the kernels are slow with."""
     assert (shape_of_pieces(m, k, n, first, second) is not None) == cut
-
-
-def test_threads_multiply_large_products_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "at_once", None)
-    a, b, out = np.ones((300, 64)), np.ones((64, 300)), np.empty((300, 300))
-    product(a, b[:, :9], out[:, :9], 2)()
-    with pytest.raises(TypeError):
-        product(a, b, out, 2)()
 
 
 def test_a_blas_is_known_by_its_kernels(monkeypatch: pytest.MonkeyPatch) -> None:

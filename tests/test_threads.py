@@ -28,11 +28,11 @@ def test_auto_takes_all_cores_if_they_are_faster(
 def test_the_trial_multiplies_in_the_threads_that_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(threads, "limited", lambda count: asked.append(count) or nullcontext())
-    made = threads.product
-    monkeypatch.setattr(threads, "product", lambda *each: asked.append(each[-1]) or made(*each))
+    made = threads.by_rows
+    monkeypatch.setattr(threads, "by_rows", lambda *each: asked.append(each[-1]) or made(*each))
     monkeypatch.setattr(threads, "TRIAL_SECONDS", 0.0)
     assert 0 < threads.seconds(LARGE, 4, 2) < 1
-    assert asked == [2, 1]  # ours, and the BLAS's
+    assert asked == [2, 2, 1]  # ours, and the BLAS's
 
 
 def test_no_more_cores_are_counted_than_the_process_may_use() -> None:

@@ -33,12 +33,13 @@ def section() -> Section:
             {named(LOSSES)} as loss and {named(INITIALIZERS)} initial weights, in single or double precision; trained by
             {named(OPTIMIZERS)}. There is no automatic differentiation. This is the whole backward pass: for each layer
             two matrix products and one elementwise one, with biases as a last row of the weights, so that they need no
-            line of their own.
+            line of their own. It makes no step: it binds a step's calls to their arrays, once, by rows of units, which
+            several threads may share.
             """,
             code(network.backward_pass),
             """
-            Activations are columns, `[a; 1]`. The mask is dropout's, and None without it. From outside everything is a
-            pure function: `fnn.forward`, `fnn.backward` and `fnn.loss_and_grad` take frozen records and read-only
+            Activations are columns, `[a; 1]`. The mask is dropout's, the norm that of batch normalisation, each None
+            without it. From outside everything is a pure function: `fnn.forward`, `fnn.backward` and `fnn.loss_and_grad` take frozen records and read-only
             arrays and return new ones.
             """,
             f"""
