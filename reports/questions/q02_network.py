@@ -39,8 +39,8 @@ def section() -> Section:
             code(network.backward_pass),
             """
             Activations are columns, `[a; 1]`. The mask is dropout's, the norm that of batch normalisation, each None
-            without it. From outside everything is a pure function: `fnn.forward`, `fnn.backward` and `fnn.loss_and_grad` take frozen records and read-only
-            arrays and return new ones.
+            without it. From outside everything is a pure function: `fnn.forward`, `fnn.backward` and
+            `fnn.loss_and_grad` take frozen records and read-only arrays and return new ones.
             """,
             f"""
             ### What is verified, and how near it comes
