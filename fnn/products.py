@@ -3,9 +3,10 @@
 OpenBLAS first copies both factors of a product into an order of its own, which for batches of some dozens takes up to
 half the time. Where the processor has AVX-512, it leaves that out for products of at most a million multiply-adds
 (its ``interface/gemm.c`` and ``sgemm_small_kernel_permit_skylakex.c``). So larger ones are cut into such; one call of
-``matmul`` multiplies a stack of them. No sum is cut, so that nothing is left to be added up.
+``matmul`` multiplies a stack of them. No sum is cut, so that nothing is left to be added up. What is copied all the
+same is copied sooner in some layouts than in others.
 
-Which products are cut, and how, is what was fastest on one such machine; ``reports.products`` tells what it gains.
+Which products are cut, or made from which layout, is what was fastest on one such machine; ``reports.products`` tells what it gains.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from fnn.calls import ROWS, Run, Runs
 LIMIT = 1_000_000  # multiply-adds of a product that isn't copied
 SHORT = 128  # terms of a sum, up to which a product may be cut at will
 WORTH_TURNING = 100_000  # multiply-adds, from which a second factor is better copied than taken transposed
+WORTH_SWAPPING = 1 << 17  # elements of a product of two transposed factors, up to which it is made the other way round
 WALK = 1 << 19  # bytes that the rows of a transposed factor may be spread over: beyond, they take too many pages
 ROWS_OF_TRANSPOSED = 32  # of a piece, or a multiple: of two transposed factors the kernels take 16 or more at a time
 COLUMNS = 512, 256, 128, 64, 32  # of a piece
@@ -99,14 +101,27 @@ def _stacks(a: Array, b: Array, out: Array, down: tuple[int, int, int], across: 
 
 
 def product(a: Array, b: Array, out: Array) -> Runs:
-    """Return what overwrites ``out`` by ``a b`` whenever it is called, whatever the arrays hold by then."""
-    return tuple(_whole(*stack) for stack in cut(a, b, out))
+    """Return what overwrites ``out`` by ``a b`` whenever it is called, whatever the arrays hold by then.
+
+    Where that takes less time, two transposed factors are multiplied as what they are, ``(b^T a^T)^T``.
+    """
+    stacks = tuple(cut(a, b, out))
+    if stacks[0][0] is a and _walk(a) > 0 < _walk(b) and out.size <= WORTH_SWAPPING and _copied(a, b):
+        swapped = empty(out.T.shape, out.dtype)
+        return _whole(b.T, a.T, swapped), partial(np.copyto, out, swapped.T)
+    return tuple(_whole(*stack) for stack in stacks)
+
+
+def _copied(a: Array, b: Array) -> bool:
+    """Tell whether kernels that copy nothing are at hand, but not for this product."""
+    return a.size * b.shape[1] > LIMIT and available()
 
 
 def product_with_transposed(a: Array, b: Array, out: Array) -> Runs:
     """Return what overwrites ``out`` by ``a b^T``: of kernels without a copy the one for that is slow."""
     (m, k), n = a.shape, len(b)
-    if k > SHORT or m * k * n < WORTH_TURNING or 2 * _walk(a) > WALK or not available():
+    few = 2 * _walk(a) <= WALK or (_walk(a) <= WALK and (2 * k <= SHORT or k * n <= WORTH_SWAPPING // 4))
+    if k > SHORT or m * k * n < WORTH_TURNING or not few or not available():
         return (_whole(a, b.T, out),)
     turned = empty((k, n), b.dtype)
     return partial(np.copyto, turned, b.T), *product(a, turned, out)

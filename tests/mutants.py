@@ -95,6 +95,7 @@ MUTANTS = (
     ("products", "columns = next((c for c in COLUMNS if c <= n", "columns = next((2 * c for c in COLUMNS if c <= n"),
     ("products", "[(whole, size, size - whole)] * (size > whole)", "[]"),
     ("products", "    return partial(np.copyto, turned, b.T), *product", "    np.copyto(turned, b.T)\n    return product"),
+    ("products", "_whole(b.T, a.T, swapped)", "_whole(b.T, a.T, np.empty_like(swapped))"),
     ("products", "KERNELS.issuperset(found)", "not KERNELS.isdisjoint(found)"),
     # optimizers
     ("optimizers", "np.multiply(g, signal.learning_rate, out=s)\n        theta -= s", "theta -= g"),
