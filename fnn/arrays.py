@@ -115,6 +115,19 @@ def spans(size: int, block: int) -> Iterator[slice]:
     return (slice(start, min(start + block, size)) for start in range(0, size, block))
 
 
+def dealt(size: int, parts: int, unit: int, lead: int = 0) -> tuple[slice, ...]:
+    """Cut ``range(size)`` into parts, all but the last of as many whole units as each other.
+
+    The last is the rest, larger by ``lead`` or a little more: who deals begins sooner than those who must be woken.
+
+    >>> dealt(100, 2, 8), dealt(100, 2, 8, lead=20), dealt(7, 2, 8)
+    ((slice(0, 48, None), slice(48, 100, None)), (slice(0, 40, None), slice(40, 100, None)), (slice(0, 7, None),))
+    """
+    share = max(0, size - lead) // parts // unit * unit
+    starts = [share * part for part in range(parts)] if share else [0]
+    return tuple(slice(start, stop) for start, stop in zip(starts, [*starts[1:], size], strict=True))
+
+
 def rng(seed: int, purpose: str, *counters: int) -> np.random.Generator:
     """Return the generator of a purpose: a pure function of its arguments, so randomness is no state to carry.
 

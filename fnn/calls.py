@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fnn.arrays import spans
+from fnn.arrays import dealt
 from fnn.helpers import at_once
 
 WORTH_SHARING = 5_000_000  # multiply-adds, from which a second thread gains more than it takes to wake it
-ROWS = 24  # of a share, or a multiple: the kernels of a product take 4, 6 or 8 at a time
+LEAD = 500_000  # multiply-adds that the caller does before a helper has woken
+ROWS = 8  # of a share, or a multiple: the kernels of a product take 4, 6 or 8 at a time
 
 Run = Callable[[], object]
 Runs = tuple[Run, ...]
@@ -40,10 +41,9 @@ def by_rows(make: Callable[[slice], Runs], rows: int, work: int, threads: int) -
     >>> found = []
     >>> call(by_rows(lambda rows: (lambda: found.append(rows),), 50, WORTH_SHARING, 2))
     >>> sorted(found, key=str)
-    [slice(0, 48, None), slice(48, 50, None)]
+    [slice(0, 16, None), slice(16, 50, None)]
     """
-    share = -(-rows // threads // ROWS) * ROWS
-    if share >= rows or work < WORTH_SHARING:
+    if work < WORTH_SHARING:
         return make(slice(0, rows))
-    parts = [make(span) for span in spans(rows, share)]
-    return (lambda: at_once(lambda part: call(parts[part]), len(parts)),)
+    parts = [make(share) for share in dealt(rows, threads, ROWS, rows * LEAD // work)]
+    return (lambda: at_once(lambda part: call(parts[part]), len(parts)),) if len(parts) > 1 else parts[0]

@@ -6,7 +6,8 @@ half the time. Where the processor has AVX-512, it leaves that out for products 
 ``matmul`` multiplies a stack of them. No sum is cut, so that nothing is left to be added up. What is copied all the
 same is copied sooner in some layouts than in others.
 
-Which products are cut, or made from which layout, is what was fastest on one such machine; ``reports.products`` tells what it gains.
+Which products are cut, or made from which layout, is what was fastest on one such machine; ``reports.products`` tells
+what it gains.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ from functools import lru_cache, partial
 import numpy as np
 
 from fnn.arrays import Array, empty
-from fnn.calls import ROWS, Run, Runs
+from fnn.calls import Run, Runs
 
 LIMIT = 1_000_000  # multiply-adds of a product that isn't copied
 SHORT = 128  # terms of a sum, up to which a product may be cut at will
 WORTH_TURNING = 100_000  # multiply-adds, from which a second factor is better copied than taken transposed
 WORTH_SWAPPING = 1 << 17  # elements of a product of two transposed factors, up to which it is made the other way round
 WALK = 1 << 19  # bytes that the rows of a transposed factor may be spread over: beyond, they take too many pages
-ROWS_OF_TRANSPOSED = 32  # of a piece, or a multiple: of two transposed factors the kernels take 16 or more at a time
+ROWS = 24  # of a piece, or a multiple: the kernels take 4, 6 or 8 at a time ...
+ROWS_OF_TRANSPOSED = 32  # ... and of two transposed factors 16 or more
 COLUMNS = 512, 256, 128, 64, 32  # of a piece
 KERNELS = {"SkylakeX", "Cooperlake", "SapphireRapids"}  # OpenBLAS's names of the processors that have such kernels
 

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from attrs import evolve, frozen
 
-from fnn.arrays import LINE, Array, empty, freeze, freeze_all, map_arrays, spans, thaw
+from fnn.arrays import LINE, Array, dealt, empty, freeze, freeze_all, map_arrays, spans, thaw
 from fnn.network import Params, weight_spans
 
 State = Any  # each optimizer's own frozen record
 BLOCK = 3 << 14  # elements of a block, about: few enough for a second-level cache, many enough to make calls cheap
+LEAD = 1 << 12  # elements that the caller updates before a helper has woken
 
 
 class Signal(NamedTuple):
@@ -97,8 +98,10 @@ def bind(
     The blocks are dealt to ``parts`` that write different memory, so that ``apply`` may do them at the same time. They
     are equal, but for the last, and of about ``block`` elements.
     """
-    share = -(-theta.size // parts // LINE) * LINE  # LINE elements are whole lines: no two parts write into one
-    block = -(-share // max(1, round(share / block)) // LINE) * LINE
+    # LINE elements are whole lines: no two parts write into one.
+    wholes = dealt(theta.size, parts, LINE, min(LEAD, theta.size // 8))
+    most = theta.size - wholes[-1].start
+    block = -(-most // max(1, round(most / block)) // LINE) * LINE
     scratch = [empty((min(block, theta.size),), theta.dtype) for _ in range(parts)]
 
     def cut(part: int, span: slice) -> tuple[Block, State]:
@@ -111,7 +114,7 @@ def bind(
 
     shares = [
         [cut(part, slice(whole.start + s.start, whole.start + s.stop)) for s in spans(whole.stop - whole.start, block)]
-        for part, whole in enumerate(spans(theta.size, share))
+        for part, whole in enumerate(wholes)
     ]
 
     def step(signal: Signal, state: State) -> State:

@@ -86,7 +86,7 @@ MUTANTS = (
     ("network", "maps[-1].dot(inputs[-1], out=logits)", "maps[-1].dot(inputs[-1], out=logits)\n        call(f.apply(logits))"),
     ("network", "return freeze(gradient)\n\n\n@frozen", "return gradient\n\n\n@frozen"),
     # calls
-    ("calls", "spans(rows, share)", "spans(rows - 1, share)"),
+    ("arrays", "zip(starts, [*starts[1:], size], strict=True)", "zip(starts, [*starts[1:], size - 1], strict=True)"),
     ("calls", "call(parts[part])", "call(parts[0])"),
     ("network", "array[rows], self", "array[: rows.stop - rows.start], self"),
     ("network", "gradients[k][rows])", "gradients[k][: rows.stop - rows.start])"),

@@ -7,7 +7,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fnn.calls import ROWS, WORTH_SHARING, Runs, by_rows, call
+from fnn.calls import LEAD, ROWS, WORTH_SHARING, Runs, by_rows, call
 
 
 @given(st.integers(1, 500), st.integers(0, 2 * WORTH_SHARING), st.integers(1, 4))
@@ -32,5 +32,5 @@ def test_every_row_is_done_once_by_at_most_so_many_threads(rows: int, work: int,
     assert done == [110] * rows
     shares = len(doers) // 2
     assert shares <= threads and len(set(doers)) == shares
-    assert (shares > 1) == (threads > 1 and work >= WORTH_SHARING and rows > -(-rows // threads // ROWS) * ROWS)
+    assert (shares > 1) == (threads > 1 and work >= WORTH_SHARING and (rows - rows * LEAD // work) // threads >= ROWS)
     assert shares == 1 or threading.current_thread() in doers
