@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from attrs import asdict, define, evolve, frozen
 
-from fnn import checkpoint, figures, memory, threads
+from fnn import calibration, checkpoint, figures, memory, threads
 from fnn.arrays import Array, freeze, map_arrays
 from fnn.config import Config
 from fnn.data import Dataset, desired
@@ -71,7 +71,7 @@ def run(config: Config, resume: bool = False, say: Say = print) -> dict[str, Any
     plan = plan_for(config, parts)
     # Copies: the images may be mapped from a file that is cut short before the run ends.
     images = evolve(images, test_images=_copy(images.test_images), test_labels=_copy(images.test_labels))
-    used = threads.choose(config.threads, plan.spec, min(config.batch_size, len(parts.train)))
+    used = calibration.choose(config.threads, plan, min(config.batch_size, len(parts.train)))
     config = evolve(config, threads=used)  # kept with the settings: another number would change the last bits
     plan = plan_for(config, parts)
     with ExitStack() as stack:

@@ -17,9 +17,10 @@ from itertools import chain, cycle, islice
 from typing import Any
 
 import numpy as np
+from attrs import evolve
 
 import fnn
-from fnn import threads
+from fnn import calibration, threads
 from fnn.activations import ACTIVATIONS
 from fnn.arrays import Array, empty, map_arrays, thaw
 from fnn.calls import Runs, by_rows, call
@@ -62,9 +63,9 @@ def ones(cell: Cell) -> tuple[int, ...]:
 def _plan(sizes: tuple[int, ...], cell: Cell) -> fnn.Plan:
     """The plan of train.py, with the threads that auto chooses."""
     spec = fnn.Spec(sizes, activation=cell.activation)
-    count = threads.choose("auto", spec, cell.batch)
+    plan = fnn.Plan(spec, fnn.OPTIMIZERS[cell.optimizer](), rate(cell), cell.batch)
     threads.limited(1)  # of the BLAS
-    return fnn.Plan(spec, fnn.OPTIMIZERS[cell.optimizer](), rate(cell), cell.batch, threads=count)
+    return evolve(plan, threads=calibration.choose("auto", plan, cell.batch))
 
 
 def _random(sizes: tuple[int, ...], cell: Cell) -> Dataset:

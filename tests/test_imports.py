@@ -14,7 +14,7 @@ LAYERS = """
     errors arrays files helpers calls
     gradients patches coded features
     activations initializers losses normalization products network schedules updates optimizers
-    data augment views metrics threads training
+    data augment views metrics threads training calibration
     idx datacache fetch datasets featurecache
     kinds config naming recipes experiment memory
     checkpoint rundir ensembles figures inference teaching tracking signals runner
