@@ -220,6 +220,7 @@ def verdict(number: int) -> tuple[int, bool]:
     with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
         for part in ("fnn", "tests"):
             shutil.copytree(ROOT / part, Path(folder) / part, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "train.py", folder)
         (Path(folder) / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
         if number:
             module, old, new = MUTANTS[number - 1]
