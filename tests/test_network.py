@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import tests.reference as reference
 from fnn import calls, products
+from fnn.activations import ACTIVATIONS
 from fnn.arrays import freeze, same
 from fnn.errors import UserError
 from fnn.losses import LOSSES
@@ -103,6 +104,30 @@ def test_products_in_pieces_make_the_gradient_of_whole_ones(threads: int, monkey
     whole = found(False)
     assert not cut
     assert all(map(close, found(True), whole)) and cut
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("normalizes", [False, True])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_threads_that_share_a_layer_s_units_make_the_same_gradient(
+    activation: str, normalizes: bool, masked: bool, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, n, rng = Spec((50, 33, 40, 10), activation, dtype="float64"), 16, np.random.default_rng(0)
+    theta, x, wanted = init_params(spec, 0).theta, rng.random((n, 50)), rng.random((10, n)) / n
+    masks = tuple(rng.choice([0, 1.5], (width, n)) for width in (33, 40)) if masked else ()
+
+    def found(threads: int) -> tuple[np.ndarray, np.ndarray]:
+        gradient, logits = np.full(theta.shape, np.nan), np.empty((10, n))
+        the = gradient_pass(spec, theta, gradient, n, masks, normalizes, threads)
+        the.design[:] = design_matrix(x, spec.dtype)
+        with np.errstate(over="ignore"):
+            the.run(wanted, logits)
+        return gradient, logits
+
+    alone = found(1)
+    monkeypatch.setattr(calls, "WORTH_SHARING", 0)
+    assert all(map(close, found(threads), alone))
 
 
 @given(cases(), generators())
