@@ -16,6 +16,7 @@ from fnn import calls, products
 from fnn.activations import ACTIVATIONS
 from fnn.arrays import freeze, same
 from fnn.errors import UserError
+from fnn.helpers import at_once
 from fnn.losses import LOSSES
 from fnn.network import (
     Params,
@@ -80,11 +81,17 @@ def test_with_dropout_the_gradient_is_the_complex_step_derivative_given_the_mask
         assert close(found, reference.gradient(f, case.params.theta))
 
 
+def shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have threads share whatever has rows enough, in equal parts."""
+    monkeypatch.setattr(calls, "WORTH_SHARING", 0)
+    monkeypatch.setattr(calls, "LEAD", 0)
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_products_in_pieces_make_the_gradient_of_whole_ones(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     spec, n, rng = Spec((300, 140, 130, 10), "tanh", dtype="float64"), 64, np.random.default_rng(0)
     theta, x, wanted = init_params(spec, 0).theta, rng.random((n, 300)), rng.random((10, n)) / n
-    monkeypatch.setattr(calls, "WORTH_SHARING", 0)
+    shared(monkeypatch)
     cut = []
 
     def multiply(*each: np.ndarray, matmul: Callable[..., np.ndarray] = np.matmul, **out: np.ndarray) -> np.ndarray:
@@ -126,8 +133,11 @@ def test_threads_that_share_a_layer_s_units_make_the_same_gradient(
         return gradient, logits
 
     alone = found(1)
-    monkeypatch.setattr(calls, "WORTH_SHARING", 0)
+    shared(monkeypatch)
+    dealt = []
+    monkeypatch.setattr(calls, "at_once", lambda task, parts: dealt.append(parts) or at_once(task, parts))
     assert all(map(close, found(threads), alone))
+    assert dealt == [threads] * 5  # each layer's way forward but the last's, and back
 
 
 @given(cases(), generators())
