@@ -1,30 +1,26 @@
-"""The network: its static specification, its parameters as one flat vector, and the forward and backward pass.
+"""The network: its static specification, its parameters as one flat vector, and pure functions of both.
 
-Inside, activations are *features-major*, shape ``(features, n)``, and carry a last row of ones, so that a layer's
-weights and biases are one matrix: ``[W; b]`` of shape ``(fan_in + 1, fan_out)``. Then each layer is one matrix
-product forward, ``z = [W; b]^T [a; 1]``, and two backward, with no separate sum for biases, and no copy but of a
-cotangent where ``fnn.products`` gains by it. Outside, a batch ``x`` is ``(n, features)`` and logits are
-``(n, classes)``.
+A batch ``x`` is ``(n, features)`` and logits are ``(n, classes)`` outside; inside, where ``fnn.passes`` takes a batch
+through the layers and back, samples are columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
 from itertools import chain, pairwise, repeat
 
 import numpy as np
 from attrs import frozen
 
 from fnn.activations import ACTIVATIONS, Activation
-from fnn.arrays import Array, empty, freeze, freeze_all, map_arrays, rng, spans
-from fnn.calls import Runs, by_rows, call
+from fnn.arrays import Array, empty, freeze, freeze_all, rng, spans
+from fnn.calls import call
 from fnn.coded import Coded
 from fnn.errors import UserError
 from fnn.initializers import INITIALIZERS
 from fnn.losses import LOSSES, Loss, softmax
-from fnn.normalization import Normalized, fold, normalized
-from fnn.products import product, product_with_transposed
+from fnn.normalization import fold, normalized
+from fnn.passes import Activations, activations, backward_pass, cotangents, forward_pass
 
 ROWS = 1000  # of a batch, where nothing is learned from it
 
@@ -106,139 +102,6 @@ def init_params(spec: Spec, seed: int) -> Params:
     return Params(spec.sizes, freeze(theta))
 
 
-@frozen(eq=False)
-class Units:
-    """What a forward pass writes of a hidden layer: a row for each unit, a column for each sample."""
-
-    output: Array  # (width, n)
-    following: Array  # [a; 1], (width + 1, n): what the next layer takes; without a mask ``output`` is a view into it
-    mask: Array | None = None  # of dropout, (width, n)
-    norm: Normalized | None = None  # what normalises the units before their activation, where anything does
-
-    def of(self, rows: slice) -> Units:
-        """Return some of the units: views."""
-        return map_arrays(lambda array: array[rows], self)
-
-    def masked(self, x: Array, out: Array) -> Runs:
-        """Return what writes ``x`` times the mask into ``out``, if there is one."""
-        return () if self.mask is None else (partial(np.multiply, x, self.mask, out),)
-
-
-@frozen(eq=False)
-class Activations:
-    """What a forward pass writes: allocated once for batches of ``n`` samples, overwritten by every pass."""
-
-    hidden: tuple[Units, ...]
-    logits: Array  # (classes, n)
-
-
-@frozen(eq=False)
-class Cotangents:
-    """What a backward pass writes: the loss's derivatives with respect to each layer's ``z``."""
-
-    hidden: tuple[Array, ...]  # (width, n)
-    scratch: tuple[Array, ...]  # of the same shapes
-    output: Array  # (classes, n)
-
-
-def activations(spec: Spec, n: int, masks: tuple[Array, ...] = (), norms: tuple[Normalized, ...] = ()) -> Activations:
-    """Allocate the activations of a batch of ``n`` samples.
-
-    ``masks``, if any, multiply the hidden layers' outputs; ``norms``, if any, normalise what they are made of.
-    """
-    *hidden, classes = spec.sizes[1:]
-
-    def units(width: int, mask: Array | None, norm: Normalized | None) -> Units:
-        following = empty((width + 1, n), spec.dtype)
-        following[-1] = 1
-        return Units(following[:-1] if mask is None else empty(mask.shape, spec.dtype), following, mask, norm)
-
-    none = (None,) * len(hidden)
-    layers = tuple(map(units, hidden, masks or none, norms or none))
-    return Activations(layers, np.empty((classes, n), spec.dtype))
-
-
-def cotangents(spec: Spec, n: int) -> Cotangents:
-    """Allocate the cotangents of a batch of ``n`` samples."""
-    *hidden, classes = spec.sizes[1:]
-    below, scratch = (tuple(empty((width, n), spec.dtype) for width in hidden) for _ in range(2))
-    return Cotangents(below, scratch, np.empty((classes, n), spec.dtype))
-
-
-def forward_pass(
-    f: Activation, maps: Sequence[Array], design: Array, to: Activations, threads: int = 1
-) -> Callable[[Array], None]:
-    """Return ``run(logits)``, which writes the activations ``a = f([W; b]^T [a; 1])`` layer by layer, and last ``z``.
-
-    ``maps`` are the transposed matrices ``[W; b]^T``, ``design`` is the batch as ``[x; 1]``, (features + 1, n). With
-    masks of dropout ``m`` the next layer takes ``m * a`` instead.
-    """
-    inputs = (design, *(units.following for units in to.hidden))
-
-    def layer(k: int) -> Runs:
-        def of(rows: slice) -> Runs:
-            units = to.hidden[k].of(rows)
-            z = units.output
-            return (
-                *product(maps[k][rows], inputs[k], z),
-                *(() if units.norm is None else (partial(units.norm.apply, z),)),
-                *f.apply(z),
-                *units.masked(z, units.following[: len(z)]),
-            )
-
-        return by_rows(of, len(maps[k]), maps[k].size * design.shape[1], threads)
-
-    runs = tuple(chain.from_iterable(map(layer, range(len(to.hidden)))))
-
-    def run(logits: Array) -> None:
-        call(runs)
-        maps[-1].dot(inputs[-1], out=logits)
-
-    return run
-
-
-def backward_pass(
-    f: Activation,
-    weights: Sequence[Array],
-    design: Array,
-    at: Activations,
-    to: Cotangents,
-    gradients: Sequence[Array],
-    threads: int = 1,
-) -> Callable[[], None]:
-    """Return what turns ``to.output``, the cotangent of the logits, into the gradients of all ``[W; b]``.
-
-    ``dL/d[W; b] = [a; 1] delta^T`` and, a layer down, ``delta = f'(z) * W delta``, times the mask if there is one
-    (Rumelhart, Hinton & Williams 1986).
-    """
-    inputs, deltas = (design, *(units.following for units in at.hidden)), (*to.hidden, to.output)
-
-    def layer(k: int) -> Runs:
-        def of(rows: slice) -> Runs:
-            add_up = product_with_transposed(inputs[k][rows], deltas[k], gradients[k][rows])
-            if not k:
-                return add_up
-            units, delta, slope = at.hidden[k - 1].of(rows), deltas[k - 1][rows], to.scratch[k - 1][rows]
-            return (
-                *add_up,
-                *product(weights[k][rows], deltas[k], delta),
-                *f.slope(units.output, slope),
-                partial(np.multiply, delta, slope, delta),
-                *units.masked(delta, delta),
-                *(() if units.norm is None else (partial(units.norm.pull_back, delta),)),
-            )
-
-        return by_rows(of, len(inputs[k]), (2 if k else 1) * gradients[k].size * design.shape[1], threads)
-
-    def bias(k: int) -> Runs:
-        # What the product has found is 0: a bias before the mean has no effect.
-        norm = at.hidden[k].norm
-        return () if norm is None else (partial(np.copyto, gradients[k][-1], norm.total[:, 0]),)
-
-    downwards = map(layer, reversed(range(len(weights))))
-    return partial(call, tuple(chain(*downwards, *map(bias, range(len(at.hidden))))))
-
-
 def design_matrix(x: Array, dtype: str) -> Array:
     """Return ``[x, 1]``, shape ``(n, features + 1)``: a batch with the column of ones that meets the biases."""
     out = np.empty((len(x), x.shape[1] + 1), dtype)
@@ -268,7 +131,7 @@ class Trace:
 
 def forward(spec: Spec, params: Params, x: Array) -> Trace:
     """Return the activations of a batch ``x`` of shape ``(n, features)``; ``.logits`` is ``(n, classes)``."""
-    design, layers = _design_of(spec, x).T, activations(spec, len(x))
+    design, layers = _design_of(spec, x).T, activations(spec.sizes, spec.dtype, len(x))
     maps = [m.T for m in matrices(spec.sizes, params.theta)]
     with np.errstate(over="ignore"):
         forward_pass(spec.nonlinearity, maps, design, layers)(layers.logits)
@@ -277,7 +140,7 @@ def forward(spec: Spec, params: Params, x: Array) -> Trace:
 
 def backward(spec: Spec, params: Params, trace: Trace, delta: Array) -> Array:
     """Return ``J^T delta`` for a cotangent ``delta`` of shape (n, classes), J the derivative of the logits."""
-    to = cotangents(spec, len(delta))
+    to = cotangents(spec.sizes, spec.dtype, len(delta))
     to.output[:] = delta.T
     gradient = np.empty_like(params.theta)
     weights = [w for w, _ in params.layers]
@@ -306,11 +169,12 @@ def gradient_pass(
 
     ``weighted`` are the targets over ``n`` and the ``logits`` are written, both (classes, n). It takes ``theta``, and
     ``masks`` of dropout, one (width, n) for each hidden layer, as they are then. A network that ``normalizes``
-    standardises its hidden units over each batch. ``threads`` may share a product.
+    standardises its hidden units over each batch. ``threads`` may share a layer's units.
     """
     blocks, gradients = matrices(spec.sizes, theta), matrices(spec.sizes, gradient)
     norms = tuple(normalized(block[-1], n) for block in blocks[:-1]) if normalizes else ()
-    at, to, f = activations(spec, n, masks, norms), cotangents(spec, n), spec.nonlinearity
+    at, to = activations(spec.sizes, spec.dtype, n, masks, norms), cotangents(spec.sizes, spec.dtype, n)
+    f = spec.nonlinearity
     start_back = spec.objective.delta(1 / n, to.output)
     design = empty((n, spec.sizes[0] + 1), spec.dtype)
     propagate = forward_pass(f, [block.T for block in blocks], design.T, at, threads)
@@ -365,11 +229,11 @@ def logits_in_batches(spec: Spec, params: Params, design: Array | Coded, batch_s
     """Return the logits, shape ``(classes, n)``, of a design matrix ``[x, 1]``, in batches of bounded memory."""
     maps = [m.T for m in matrices(spec.sizes, params.theta)]
     out = np.empty((spec.sizes[-1], len(design)), spec.dtype)
-    at = activations(spec, min(batch_size, len(design)))
+    at = activations(spec.sizes, spec.dtype, min(batch_size, len(design)))
     with np.errstate(over="ignore"):
         for span in spans(len(design), batch_size):
             batch = design[span].T
-            at = at if at.logits.shape == out[:, span].shape else activations(spec, batch.shape[1])
+            at = at if at.logits.shape == out[:, span].shape else activations(spec.sizes, spec.dtype, batch.shape[1])
             forward_pass(spec.nonlinearity, maps, batch, at)(at.logits)
             out[:, span] = at.logits
     return freeze(out)

@@ -13,7 +13,7 @@ PACKAGE = Path(fnn.__file__).parent
 LAYERS = """
     errors arrays files helpers calls
     gradients patches coded features
-    activations initializers losses normalization products network schedules updates optimizers
+    activations initializers losses normalization products passes network schedules updates optimizers
     data augment views metrics threads training calibration
     idx datacache fetch datasets featurecache
     kinds config naming recipes experiment memory

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from fnn import network
+from fnn import passes
 from fnn.activations import ACTIVATIONS
 from fnn.files import read_lines
 from fnn.initializers import INITIALIZERS
@@ -36,7 +36,7 @@ def section() -> Section:
             line of their own. It makes no step: it binds a step's calls to their arrays, once, by rows of units, which
             several threads may share.
             """,
-            code(network.backward_pass),
+            code(passes.backward_pass),
             """
             Activations are columns, `[a; 1]`. The mask is dropout's, the norm that of batch normalisation, each None
             without it. From outside everything is a pure function: `fnn.forward`, `fnn.backward` and
