@@ -69,8 +69,10 @@ def hits(logits: Array, labels: Array) -> int:
     >>> hits(np.array([[3, 1, 2], [0, 2, 2]]), np.array([0, 0, 1]))
     1
     """
-    largest = logits == np.maximum.reduce(logits, axis=0)
-    if np.count_nonzero(largest) == len(labels):  # nearly always: then there is no need for the slower argmax
+    best = np.maximum.reduce(logits, axis=0)
+    largest = logits == best
+    # Nearly always there is one a sample, and no need for the slower argmax; NaN has none.
+    if np.count_nonzero(largest) == len(labels) and not np.isnan(best).any():
         return int(np.count_nonzero(largest[labels, np.arange(len(labels))]))
     return int(np.count_nonzero(np.argmax(logits, axis=0) == labels))
 

@@ -25,13 +25,17 @@ def test_confusions_are_counted_by_true_and_predicted_class(drawn: np.ndarray) -
             np.testing.assert_allclose(value, share, rtol=1e-15)
 
 
-@given(st.integers(2, 5), st.integers(1, 60), st.integers(1, 40), generators())
+@given(st.integers(2, 5), st.integers(1, 60), st.integers(1, 40), st.sampled_from((0, 0.1)), generators())
 def test_a_label_hits_where_it_has_the_first_of_the_largest_logits(
-    classes: int, n: int, levels: int, rng: np.random.Generator
+    classes: int, n: int, levels: int, lost: float, rng: np.random.Generator
 ) -> None:
     logits, labels = rng.integers(0, levels, (classes, n)).astype(np.float32), rng.integers(0, classes, n)
-    first = np.array([z.tolist().index(z.max()) for z in logits.T])
-    assert hits(logits, labels) == np.count_nonzero(first == labels)
+    logits[rng.random(logits.shape) < lost] = np.nan
+    assert hits(logits, labels) == np.count_nonzero(np.argmax(logits, axis=0) == labels)
+
+
+def test_a_tie_doesn_t_stand_for_a_sample_that_is_no_number() -> None:
+    assert hits(np.array([[np.nan, 1], [0, 1]]), np.array([1, 1])) == 0
 
 
 @given(cases())
