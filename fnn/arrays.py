@@ -116,15 +116,17 @@ def spans(size: int, block: int) -> Iterator[slice]:
 
 
 def dealt(size: int, parts: int, unit: int, lead: int = 0) -> tuple[slice, ...]:
-    """Cut ``range(size)`` into parts, all but the last of as many whole units as each other.
+    """Cut ``range(size)`` into at most so many parts, each of which begins at a whole unit.
 
-    The last is the rest, larger by ``lead`` or a little more: who deals begins sooner than those who must be woken.
+    They are as equal as that allows, but for the last, which is larger by ``lead``: who deals begins sooner than those
+    who must be woken.
 
-    >>> dealt(100, 2, 8), dealt(100, 2, 8, lead=20), dealt(7, 2, 8)
-    ((slice(0, 48, None), slice(48, 100, None)), (slice(0, 40, None), slice(40, 100, None)), (slice(0, 7, None),))
+    >>> [(s.start, s.stop) for s in dealt(63, 4, 8)]
+    [(0, 8), (8, 24), (24, 40), (40, 63)]
+    >>> [(s.start, s.stop) for s in dealt(100, 2, 8, lead=20)], dealt(7, 2, 8)
+    ([(0, 40), (40, 100)], (slice(0, 7, None),))
     """
-    share = max(0, size - lead) // parts // unit * unit
-    starts = [share * part for part in range(parts)] if share else [0]
+    starts = sorted({max(0, size - lead) * part // parts // unit * unit for part in range(parts)})
     return tuple(slice(start, stop) for start, stop in zip(starts, [*starts[1:], size], strict=True))
 
 

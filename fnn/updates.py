@@ -96,13 +96,13 @@ def bind(
     """Return the update that overwrites ``theta`` and the arrays of ``state``, the caller's own, block by block.
 
     The blocks are dealt to ``parts`` that write different memory, so that ``apply`` may do them at the same time. They
-    are equal, but for the last, and of about ``block`` elements.
+    are of about ``block`` elements, equal but for each part's last.
     """
-    # LINE elements are whole lines: no two parts write into one.
+    # LINE elements are whole lines: no two parts write into one. Of a short vector the lead leaves the helpers a part.
     wholes = dealt(theta.size, parts, LINE, min(LEAD, theta.size // 8))
     most = theta.size - wholes[-1].start
     block = -(-most // max(1, round(most / block)) // LINE) * LINE
-    scratch = [empty((min(block, theta.size),), theta.dtype) for _ in range(parts)]
+    scratch = [empty((min(block, theta.size),), theta.dtype) for _ in wholes]
 
     def cut(part: int, span: slice) -> tuple[Block, State]:
         def arrays(start: int, stop: int) -> tuple[Array, Array, Array]:

@@ -32,5 +32,6 @@ def test_every_row_is_done_once_by_at_most_so_many_threads(rows: int, work: int,
     assert done == [110] * rows
     shares = len(doers) // 2
     assert shares <= threads and len(set(doers)) == shares
-    assert (shares > 1) == (threads > 1 and work >= WORTH_SHARING and (rows - rows * LEAD // work) // threads >= ROWS)
+    fits = work >= WORTH_SHARING and (rows - rows * LEAD // work) * (threads - 1) // threads >= ROWS
+    assert (shares > 1) == fits  # never with one thread
     assert shares == 1 or threading.current_thread() in doers
