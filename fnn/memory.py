@@ -43,7 +43,7 @@ def estimate(config: Config, images: Images) -> int:
     values = (
         parameters(config, images) * vectors
         + batch * (features + 1)
-        + max((3 + 2 * bool(config.dropout) + 2 * (config.normalization != "none")) * batch, ROWS) * hidden
+        + max((5 + 2 * bool(config.dropout) + 2 * (config.normalization != "none")) * batch, ROWS) * hidden
     )
     if config.normalization != "none":  # statistics of many images at once
         values += rows // stride(rows) * (hidden + (features + 1) * bool(FEATURES[config.features].fit))

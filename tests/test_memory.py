@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from fnn import memory
+from fnn import activations, calibration, memory
 from fnn.config import Config, plan_of
 from fnn.datasets import Images, load
 from fnn.errors import UserError
@@ -38,6 +38,17 @@ def test_the_estimate_is_that_of_a_run_to_a_half(images: Images, name: str, dtyp
     config = Config(optimizer=name, dtype=dtype, hidden_size=(512,), epochs=2, normalization=normalization)
     peak = _peak(lambda: _drain(observe(config, parts_of(config, images))))
     assert 0.95 <= memory.estimate(config, images) / peak < 2
+
+
+@pytest.mark.parametrize("activation", ["ReLU", "tanh"])
+def test_the_estimate_covers_large_batches_and_the_trial_of_threads(images: Images, activation: str) -> None:
+    """Activations that outweigh all else, of layers of unequal widths, which share no memory."""
+    config = Config(activation=activation, hidden_size=(1000, 900), batch_size=2000, epochs=1)
+    parts = parts_of(config, images)
+    plan, n = plan_for(config, parts), len(parts.train)
+    activations._zeros.cache_clear()
+    assert _peak(lambda: calibration.seconds(plan, n, (1, 2))) < memory.estimate(config, images)
+    assert _peak(lambda: _drain(observe(config, parts))) < memory.estimate(config, images)
 
 
 @pytest.mark.parametrize("name", ["sgd", "momentum", "adam"])
