@@ -1,4 +1,4 @@
-"""How many threads train a network: chosen by size and by a trial of its own steps, since small ones lose by company.
+"""How many threads train a network: chosen by size and by a trial of its steps, since small ones lose by company.
 
 They are ours, each with a BLAS of one thread. The BLAS's own serve what is done now and then, as evaluation.
 """
@@ -12,18 +12,17 @@ from collections.abc import Callable
 import numpy as np
 from attrs import evolve
 
-from fnn.arrays import empty, freeze, rng, thaw
+from fnn.arrays import Array, empty, freeze, rng, thaw
 from fnn.network import Params, gradient_pass
 from fnn.threads import available, limited
-from fnn.training import Plan, bound_update
-from fnn.updates import Signal
+from fnn.training import Plan, bound_update, masks_of
+from fnn.updates import Signal, State
 
 #: Multiply-adds of a step below which a second thread doesn't pay, however idle the machine.
 WORTH_SHARING = 2e7
 GAIN = 1.05  # by which several threads must be faster than one in the trial
-SECONDS = 0.3  # that a trial takes at least ...
-TURNS = 3  # ... and in which each takes so many turns at least ...
-TURN_SECONDS = 0.01  # ... of so much time
+TURNS = 3  # that each takes ...
+TURN_SECONDS = 0.05  # ... of so much time at least
 
 
 def choose(setting: str | int, plan: Plan, batch_size: int) -> int:
@@ -43,20 +42,26 @@ def choose(setting: str | int, plan: Plan, batch_size: int) -> int:
 
 
 def seconds(plan: Plan, batch_size: int, counts: tuple[int, ...]) -> list[float]:
-    """Return the time of a step by each of these numbers of threads."""
-    steps = _steps(plan, batch_size, counts)
-    found: list[list[float]] = [[] for _ in counts]
+    """Return the time of a step by each of these numbers of threads, the median of some turns.
+
+    A step is the network's passes and the update. The batch's gathering, its changes and the drawing of dropout's
+    masks, which one thread does, are left out.
+    """
+    params = Params(plan.spec.sizes, freeze(np.full(plan.spec.parameters, 2.0**-10, plan.spec.dtype)))
+    theta, memory = thaw((params.theta, plan.optimizer.init(params)))
+    gradient = empty(theta.shape, theta.dtype)
+
+    def turn(count: int) -> float:
+        """Make a pass, which only this turn holds, and take steps by so many threads."""
+        return _turn(_step(evolve(plan, threads=count), batch_size, theta, gradient, memory))
+
     with limited(1), np.errstate(all="ignore"):
-        for step in steps:
-            step()
-        began = time.perf_counter()
-        while time.perf_counter() - began < SECONDS or len(found[0]) < TURNS:
-            for times, step in zip(found, steps, strict=True):
-                times.append(_turn(step))
-    return [statistics.median(times) for times in found]
+        turns = [[turn(count) for count in counts] for _ in range(TURNS)]
+    return [statistics.median(times) for times in zip(*turns, strict=True)]
 
 
 def _turn(step: Callable[[], None]) -> float:
+    step()  # which finds new memory, and wakes the helpers
     began, done = time.perf_counter(), 0
     while not done or time.perf_counter() - began < TURN_SECONDS:
         step()
@@ -64,24 +69,20 @@ def _turn(step: Callable[[], None]) -> float:
     return (time.perf_counter() - began) / done
 
 
-def _steps(plan: Plan, n: int, counts: tuple[int, ...]) -> list[Callable[[], None]]:
-    """Return steps of a plan by so many threads, all on the same arrays: noise, from which nothing is learned."""
-    params = Params(plan.spec.sizes, freeze(np.full(plan.spec.parameters, 2.0**-10, plan.spec.dtype)))
-    theta, memory = thaw((params.theta, plan.optimizer.init(params)))
-    gradient = empty(theta.shape, theta.dtype)
+def _step(plan: Plan, n: int, theta: Array, gradient: Array, memory: State) -> Callable[[], None]:
+    """Return a step on images of noise, at a learning rate of zero."""
+    masks = masks_of(plan, n)
+    for mask in masks:
+        mask.fill(1)
+    the = gradient_pass(plan.spec, theta, gradient, n, masks, plan.normalizes, plan.threads)
+    the.design[:] = rng(plan.seed, "trial").random(the.design.shape, theta.dtype)
+    update = bound_update(plan, theta, gradient, memory)
     signal = Signal(gradient, 0.0, 1, 1.0)
     wanted = np.full((plan.spec.sizes[-1], n), 1 / (plan.spec.sizes[-1] * n), theta.dtype)
     logits = np.empty_like(wanted)
 
-    def by(count: int) -> Callable[[], None]:
-        the = gradient_pass(plan.spec, theta, gradient, n, (), plan.normalizes, count)
-        the.design[:] = rng(plan.seed, "trial").random(the.design.shape, theta.dtype)
-        update = bound_update(evolve(plan, threads=count), theta, gradient, memory)
+    def step() -> None:
+        the.run(wanted, logits)
+        update(signal, memory)
 
-        def step() -> None:
-            the.run(wanted, logits)
-            update(signal, memory)
-
-        return step
-
-    return [by(count) for count in counts]
+    return step

@@ -35,7 +35,7 @@ class Plan:
     batch_size: int = 64
     label_smoothing: float = 0.0
     seed: int = 0
-    threads: int = 1  # that share large products and updates; the BLAS is held to one where there are more
+    threads: int = 1  # that share large layers and updates; the BLAS is held to one where there are more
     augmentation: Augmentation = NOTHING
     dropout: float = 0.0  # share of the hidden units dropped in each step
     normalizes: bool = False  # hidden units are standardised over each batch while they learn
@@ -133,7 +133,7 @@ def _advance(plan: Plan, data: Dataset, given: list[TrainState], steps: int | No
     gradient = empty(theta.shape, theta.dtype)
     update = bound_update(plan, theta, gradient, memory)
     windows = tuple(_windows(size, max(1, WINDOW // size), n, done, end))
-    masks = {b: _masks(plan, b) for b in {b for _, b, _ in windows}}
+    masks = {b: masks_of(plan, b) for b in {b for _, b, _ in windows}}
     passes = {
         b: gradient_pass(spec, theta, gradient, b, each, plan.normalizes, plan.threads) for b, each in masks.items()
     }
@@ -173,7 +173,7 @@ def bound_update(plan: Plan, theta: Array, gradient: Array, memory: State) -> St
     return bind(plan.optimizer, plan.spec.sizes, theta, gradient, memory, BLOCK * parts, parts, apply)
 
 
-def _masks(plan: Plan, n: int) -> tuple[Array, ...]:
+def masks_of(plan: Plan, n: int) -> tuple[Array, ...]:
     """Allocate the masks of dropout, one for each hidden layer and overwritten at each step; none without dropout."""
     hidden = plan.spec.sizes[1:-1] if plan.dropout else ()
     return tuple(empty((width, n), plan.spec.dtype) for width in hidden)
