@@ -24,6 +24,7 @@ LIMIT = 1_000_000  # multiply-adds of a product that isn't copied
 SHORT = 128  # terms of a sum, up to which a product may be cut at will
 WORTH_TURNING = 100_000  # multiply-adds, from which a second factor is better copied than taken transposed
 WORTH_SWAPPING = 1 << 17  # elements of a product of two transposed factors, up to which it is made the other way round
+SMALL = 1 << 15  # elements of a second factor that is turned even so
 WALK = 1 << 19  # bytes that the rows of a transposed factor may be spread over: beyond, they take too many pages
 ROWS = 24  # of a piece, or a multiple: the kernels take 4, 6 or 8 at a time ...
 ROWS_OF_TRANSPOSED = 32  # ... and of two transposed factors 16 or more
@@ -105,7 +106,8 @@ def _stacks(a: Array, b: Array, out: Array, down: tuple[int, int, int], across: 
 def product(a: Array, b: Array, out: Array) -> Runs:
     """Return what overwrites ``out`` by ``a b`` whenever it is called, whatever the arrays hold by then.
 
-    Where that takes less time, two transposed factors are multiplied as what they are, ``(b^T a^T)^T``.
+    Where that takes less time, the product of two transposed factors is made as the transpose of ``b^T a^T``, whose
+    factors lie in memory row by row.
     """
     stacks = tuple(cut(a, b, out))
     if stacks[0][0] is a and _walk(a) > 0 < _walk(b) and out.size <= WORTH_SWAPPING and _copied(a, b):
@@ -122,8 +124,9 @@ def _copied(a: Array, b: Array) -> bool:
 def product_with_transposed(a: Array, b: Array, out: Array) -> Runs:
     """Return what overwrites ``out`` by ``a b^T``: of kernels without a copy the one for that is slow."""
     (m, k), n = a.shape, len(b)
-    few = 2 * _walk(a) <= WALK or (_walk(a) <= WALK and (2 * k <= SHORT or k * n <= WORTH_SWAPPING // 4))
-    if k > SHORT or m * k * n < WORTH_TURNING or not few or not available():
+    # Of a first factor that is spread over many pages, too, where the sums are shortest or the copy is small.
+    near = 2 * _walk(a) <= WALK or (_walk(a) <= WALK and (2 * k <= SHORT or k * n <= SMALL))
+    if k > SHORT or m * k * n < WORTH_TURNING or not near or not available():
         return (_whole(a, b.T, out),)
     turned = empty((k, n), b.dtype)
     return partial(np.copyto, turned, b.T), *product(a, turned, out)

@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Callable
 from functools import partial
-from itertools import chain, cycle, islice
+from itertools import chain, cycle, islice, pairwise, starmap
 from typing import Any
 
 import numpy as np
@@ -137,13 +137,19 @@ def update(sizes: tuple[int, ...], cell: Cell, steps: int) -> Block:
 def units(sizes: tuple[int, ...], cell: Cell, steps: int) -> Block:
     """The activation of each hidden layer, its slope and the product of the cotangent with that."""
     f, generator = ACTIVATIONS[cell.activation], np.random.default_rng(0)
+    count = _plan(sizes, cell).threads
 
-    def layer(width: int) -> Runs:
+    def layer(fan_in: int, width: int) -> Runs:
         z, below, scratch = (thaw(generator.normal(0, 1, (width, cell.batch)).astype(np.float32)) for _ in range(3))
-        # What is below stays as it is.
-        return (*f.apply(z), *f.slope(z, scratch), partial(np.multiply, below, scratch, scratch))
 
-    runs = tuple(chain.from_iterable(map(layer, sizes[1:-1])))
+        def of(rows: slice) -> Runs:
+            # What is below stays as it is.
+            multiply = partial(np.multiply, below[rows], scratch[rows], scratch[rows])
+            return (*f.apply(z[rows]), *f.slope(z[rows], scratch[rows]), multiply)
+
+        return by_rows(of, width, fan_in * width * cell.batch, count)
+
+    runs = tuple(chain.from_iterable(starmap(layer, pairwise(sizes[:-1]))))
 
     def block() -> None:
         with np.errstate(over="ignore"):

@@ -1,8 +1,8 @@
-"""What cutting a matrix product gains: ``python -m reports.products [--batches 32,64,128] [--widths 64,...]``.
+"""What cutting or turning a product gains: ``python -m reports.products [--batches 32,64,128] [--widths 64,...]``.
 
 For layers between widths, and from the pixels, it prints the time of the products forward (``z``), of the gradient
 (``dW``) and of the cotangent below (``da``) as fnn.products makes them, over that of one call of the BLAS each: medians
-of pairs in turns, in one thread. A dash is a product that is left whole.
+of pairs in turns, in one thread. A dash is a product that is left as it is.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PIXELS = 784
 
 
 def layer(fan_in: int, fan_out: int, n: int) -> Iterator[tuple[Runs, Callable[[], object]]]:
-    """Yield for each product of a layer: ours, and that of one call."""
+    """Yield for each product of a layer: the calls of ours, if it is made otherwise, and that of one call."""
     draw = lambda *shape: np.add(np.random.default_rng(0).random(shape, np.float32), 0, out=empty(shape, np.float32))  # noqa: E731
     w, delta, z, dw, below = (
         draw(fan_in + 1, fan_out),
@@ -38,10 +38,19 @@ def layer(fan_in: int, fan_out: int, n: int) -> Iterator[tuple[Runs, Callable[[]
         draw(fan_in, n),
     )
     a = draw(n, fan_in + 1).T if fan_in == PIXELS else draw(fan_in + 1, n)
-    yield product(w.T, a, z), lambda: w.T.dot(a, out=z)
-    yield product_with_transposed(a, delta, dw), lambda: a.dot(delta.T, out=dw)
+    yield changed(product(w.T, a, z)), lambda: w.T.dot(a, out=z)
+    yield changed(product_with_transposed(a, delta, dw)), lambda: a.dot(delta.T, out=dw)
     if fan_in != PIXELS:
-        yield product(w[:-1], delta, below), lambda: w[:-1].dot(delta, out=below)
+        yield changed(product(w[:-1], delta, below)), lambda: w[:-1].dot(delta, out=below)
+
+
+def changed(ours: Runs) -> Runs:
+    """Return the calls of a product that is cut, turned or made the other way round; none of one that is left as it is.
+
+    The one call of that is bound to matrices, others to stacks of them.
+    """
+    first, *others = ours
+    return () if not others and isinstance(first, partial) and first.args[0].ndim == 2 else ours
 
 
 def ratio(ours: Runs, whole: Callable[[], object]) -> float:
@@ -68,10 +77,7 @@ def main(arguments: list[str]) -> int:
     with limited(1):
         for n in given.batches:
             for fan_in, fan_out in [(PIXELS, w) for w in given.widths] + [(w, w) for w in given.widths]:
-                found = [
-                    "-" if len(ours) == 1 and len(ours[0].args[0].shape) == 2 else f"{ratio(ours, whole):.2f}"
-                    for ours, whole in layer(fan_in, fan_out, n)
-                ]
+                found = [f"{ratio(ours, whole):.2f}" if ours else "-" for ours, whole in layer(fan_in, fan_out, n)]
                 print(f"{fan_in:>7} x{fan_out:>5}{n:>7}" + "".join(f"{each:>7}" for each in found), flush=True)
     return 0
 
