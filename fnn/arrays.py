@@ -43,7 +43,10 @@ def empty(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
-def copy(array: Array) -> Array:
+Empty = Callable[[tuple[int, ...], DTypeLike], Array]
+
+
+def copy(array: Array, empty: Empty = empty) -> Array:
     """Return a writable copy that begins where a line of the cache does."""
     out = empty(array.shape, array.dtype)
     out[...] = array
@@ -70,9 +73,9 @@ def thaw(record: R) -> R:
     return map_arrays(copy, record)
 
 
-def thaw_given(given: list[R]) -> R:
+def thaw_given(given: list[R], empty: Empty = empty) -> R:
     """Take the last record of a list and thaw it array by array: each is freed, if nobody else holds it, before the
-    next is copied.
+    next is copied. ``empty`` allocates the copies.
 
     >>> held = [(np.zeros(1), np.ones(1))]
     >>> thaw_given(held), held
@@ -81,7 +84,7 @@ def thaw_given(given: list[R]) -> R:
     arrays: list[Array] = []
     hollow = map_arrays(lambda array: arrays.append(array) or _EMPTY, given.pop())
     arrays.reverse()
-    return map_arrays(lambda _: copy(arrays.pop()), hollow)
+    return map_arrays(lambda _: copy(arrays.pop(), empty), hollow)
 
 
 def freeze_all(record: R) -> R:
@@ -115,18 +118,13 @@ def spans(size: int, block: int) -> Iterator[slice]:
     return (slice(start, min(start + block, size)) for start in range(0, size, block))
 
 
-def dealt(size: int, parts: int, unit: int, lead: int = 0) -> tuple[slice, ...]:
-    """Cut ``range(size)`` into at most so many parts, each of which begins at a whole unit.
-
-    They are as equal as that allows, but for the last, which is larger by ``lead``: who deals begins sooner than those
-    who must be woken.
+def dealt(size: int, parts: int, unit: int) -> tuple[slice, ...]:
+    """Cut ``range(size)`` into so many parts, as equal as can be if each begins at a whole unit; some may be empty.
 
     >>> [(s.start, s.stop) for s in dealt(63, 4, 8)]
     [(0, 8), (8, 24), (24, 40), (40, 63)]
-    >>> [(s.start, s.stop) for s in dealt(100, 2, 8, lead=20)], dealt(7, 2, 8)
-    ([(0, 40), (40, 100)], (slice(0, 7, None),))
     """
-    starts = sorted({max(0, size - lead) * part // parts // unit * unit for part in range(parts)})
+    starts = [size * part // parts // unit * unit for part in range(parts)]
     return tuple(slice(start, stop) for start, stop in zip(starts, [*starts[1:], size], strict=True))
 
 

@@ -158,7 +158,7 @@ class Config:
     run_dir: str = option("", "", TEXT, "run", "directory of the results (default: runs/NAME by the settings)")
     checkpoint_every: float = option(5.0, "", POSITIVE, "run", "minutes after which an epoch under way is saved, too")
     threads: str | int = option(
-        "auto", "", THREADS, "run", "threads of large layers and updates; auto: the faster of 1 and all cores"
+        "auto", "", THREADS, "run", "cores that train the network; auto: the faster of 1 and all"
     )
     wandb_project: str = option("fnn", "-wp", TEXT, "run", "wandb project")
     wandb_entity: str = option("", "-we", TEXT, "run", "wandb entity (default: the account's own)")

@@ -12,6 +12,8 @@ import mmap
 import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,7 +24,6 @@ from fnn.arrays import Array, freeze, spans
 from fnn.datacache import cache_root, digest
 from fnn.features import FEATURES, Fitted, codes
 from fnn.files import write_atomically
-from fnn.helpers import at_once
 from fnn.idx import idx_header
 
 VERSION = b"1"  # of the code: a new one where the same images would have other features
@@ -99,12 +100,7 @@ def write(path: Path, key: bytes, fitted: Fitted, images: Array) -> None:
 def _pieces(fitted: Fitted, images: Array) -> Iterator[Array]:
     """Compute codes by all cores, some images a piece, in order."""
     cores = threads.available()
-    for span in spans(len(images), PIECE * cores):
-        parts = [span.start + part for part in range(0, len(images[span]), PIECE)]
-        found: list[Array] = [np.empty(0)] * len(parts)
-
-        def task(k: int, parts: list[int] = parts, found: list[Array] = found) -> None:
-            found[k] = codes(fitted, images[parts[k] : parts[k] + PIECE])
-
-        at_once(task, len(parts))
-        yield from found
+    with ThreadPoolExecutor(cores) as pool:
+        for span in spans(len(images), PIECE * cores):  # so that no more than this is done ahead
+            some = images[span]
+            yield from pool.map(partial(codes, fitted), [some[piece] for piece in spans(len(some), PIECE)])

@@ -13,7 +13,7 @@ import numpy as np
 from attrs import frozen
 
 from fnn.activations import ACTIVATIONS, Activation
-from fnn.arrays import Array, empty, freeze, freeze_all, rng, spans
+from fnn.arrays import Array, freeze, freeze_all, rng, spans
 from fnn.calls import call
 from fnn.coded import Coded
 from fnn.errors import UserError
@@ -21,6 +21,7 @@ from fnn.initializers import INITIALIZERS
 from fnn.losses import LOSSES, Loss, softmax
 from fnn.normalization import fold, normalized
 from fnn.passes import Activations, activations, backward_pass, cotangents, forward_pass
+from fnn.teams import SOLO, Team
 
 ROWS = 1000  # of a batch, where nothing is learned from it
 
@@ -163,26 +164,30 @@ def gradient_pass(
     n: int,
     masks: tuple[Array, ...] = (),
     normalizes: bool = False,
-    threads: int = 1,
+    team: Team = SOLO,
 ) -> Pass:
     """Return the pass whose ``run(weighted, logits)`` overwrites ``gradient`` with that of a batch's mean loss.
 
     ``weighted`` are the targets over ``n`` and the ``logits`` are written, both (classes, n). It takes ``theta``, and
     ``masks`` of dropout, one (width, n) for each hidden layer, as they are then. A network that ``normalizes``
-    standardises its hidden units over each batch. ``threads`` may share a layer's units.
+    standardises its hidden units over each batch. Of a ``team``, whose memory all these must be in but for targets and
+    logits, which are the lead's, each process runs it.
     """
     blocks, gradients = matrices(spec.sizes, theta), matrices(spec.sizes, gradient)
-    norms = tuple(normalized(block[-1], n) for block in blocks[:-1]) if normalizes else ()
-    at, to = activations(spec.sizes, spec.dtype, n, masks, norms), cotangents(spec.sizes, spec.dtype, n)
+    norms = tuple(normalized(block[-1], n, team.empty) for block in blocks[:-1]) if normalizes else ()
+    at = activations(spec.sizes, spec.dtype, n, masks, norms, team.empty)
+    to = cotangents(spec.sizes, spec.dtype, n, team.empty)
     f = spec.nonlinearity
     start_back = spec.objective.delta(1 / n, to.output)
-    design = empty((n, spec.sizes[0] + 1), spec.dtype)
-    propagate = forward_pass(f, [block.T for block in blocks], design.T, at, threads)
-    backpropagate = backward_pass(f, [block[:-1] for block in blocks], design.T, at, to, gradients, threads)
+    design = team.empty((n, spec.sizes[0] + 1), spec.dtype)
+    propagate = forward_pass(f, [block.T for block in blocks], design.T, at, team)
+    backpropagate = backward_pass(f, [block[:-1] for block in blocks], design.T, at, to, gradients, team)
 
     def run(weighted: Array, logits: Array) -> None:
         propagate(logits)
-        start_back(logits, weighted)
+        if team.leads:
+            start_back(logits, weighted)
+        team.meet()
         backpropagate()
 
     return Pass(design, run)

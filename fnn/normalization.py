@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 from attrs import frozen
 
-from fnn.arrays import Array, empty, freeze, spans
+from fnn.arrays import Array, Empty, empty, freeze, spans
 
 EPSILON = 1e-5  # of a variance, below which a unit counts as constant
 KINDS = ("none", "batch")
@@ -56,11 +56,14 @@ class Normalized:
         np.multiply(delta, self.scale, out=delta)
 
 
-def normalized(biases: Array, n: int) -> Normalized:
-    """Allocate what a layer with these biases, a view ``(width,)`` into the parameters, writes for batches of ``n``."""
+def normalized(biases: Array, n: int, empty: Empty = empty) -> Normalized:
+    """Allocate, by ``empty``, what a layer with these biases writes for batches of ``n``.
+
+    They are a view ``(width,)`` into the parameters.
+    """
     width = len(biases)
     z, scratch = (empty((width, n), biases.dtype) for _ in range(2))
-    scale, total = np.empty((2, width, 1), biases.dtype)
+    scale, total = empty((2, width, 1), biases.dtype)
     return Normalized(biases[:, None], z, scale, total, scratch)
 
 

@@ -3,7 +3,7 @@
 Activations are *features-major*, shape ``(features, n)``, and carry a last row of ones, so that a layer's weights and
 biases are one matrix: ``[W; b]`` of shape ``(fan_in + 1, fan_out)``. Then each layer is one matrix product forward,
 ``z = [W; b]^T [a; 1]``, and two backward, with no separate sum for biases; nothing is copied but where
-``fnn.products`` gains by it. A layer's work is bound by rows, one for each unit, which several threads may share.
+``fnn.products`` gains by it. A layer's work is bound by rows, one for each unit, which a team may share.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import numpy as np
 from attrs import frozen
 
 from fnn.activations import Activation
-from fnn.arrays import Array, empty, map_arrays
+from fnn.arrays import Array, Empty, empty, map_arrays
 from fnn.calls import Runs, by_rows, call
 from fnn.normalization import Normalized
 from fnn.products import product, product_with_transposed
+from fnn.teams import SOLO, Team
 
 
 @frozen(eq=False)
@@ -58,9 +59,14 @@ class Cotangents:
 
 
 def activations(
-    sizes: tuple[int, ...], dtype: str, n: int, masks: tuple[Array, ...] = (), norms: tuple[Normalized, ...] = ()
+    sizes: tuple[int, ...],
+    dtype: str,
+    n: int,
+    masks: tuple[Array, ...] = (),
+    norms: tuple[Normalized, ...] = (),
+    empty: Empty = empty,
 ) -> Activations:
-    """Allocate the activations of a batch of ``n`` samples in a network of these widths.
+    """Allocate, by ``empty``, the activations of a batch of ``n`` samples in a network of these widths.
 
     ``masks``, if any, multiply the hidden layers' outputs; ``norms``, if any, normalise what they are made of.
     """
@@ -76,20 +82,20 @@ def activations(
     return Activations(layers, np.empty((classes, n), dtype))
 
 
-def cotangents(sizes: tuple[int, ...], dtype: str, n: int) -> Cotangents:
-    """Allocate the cotangents of a batch of ``n`` samples."""
+def cotangents(sizes: tuple[int, ...], dtype: str, n: int, empty: Empty = empty) -> Cotangents:
+    """Allocate, by ``empty``, the cotangents of a batch of ``n`` samples."""
     *hidden, classes = sizes[1:]
     below, scratch = (tuple(empty((width, n), dtype) for width in hidden) for _ in range(2))
-    return Cotangents(below, scratch, np.empty((classes, n), dtype))
+    return Cotangents(below, scratch, empty((classes, n), dtype))
 
 
 def forward_pass(
-    f: Activation, maps: Sequence[Array], design: Array, to: Activations, threads: int = 1
+    f: Activation, maps: Sequence[Array], design: Array, to: Activations, team: Team = SOLO
 ) -> Callable[[Array], None]:
     """Return ``run(logits)``, which writes the activations ``a = f([W; b]^T [a; 1])`` layer by layer, and last ``z``.
 
     ``maps`` are the transposed matrices ``[W; b]^T``, ``design`` is the batch as ``[x; 1]``, (features + 1, n). With
-    masks of dropout ``m`` the next layer takes ``m * a`` instead.
+    masks of dropout ``m`` the next layer takes ``m * a`` instead. Of a team the lead writes the logits.
     """
     inputs = (design, *(units.following for units in to.hidden))
 
@@ -104,13 +110,14 @@ def forward_pass(
                 *units.masked(z, units.following[: len(z)]),
             )
 
-        return by_rows(of, len(maps[k]), maps[k].size * design.shape[1], threads)
+        return by_rows(of, len(maps[k]), maps[k].size * design.shape[1], team)
 
     runs = tuple(chain.from_iterable(map(layer, range(len(to.hidden)))))
 
     def run(logits: Array) -> None:
         call(runs)
-        maps[-1].dot(inputs[-1], out=logits)
+        if team.leads:
+            maps[-1].dot(inputs[-1], out=logits)
 
     return run
 
@@ -122,7 +129,7 @@ def backward_pass(
     at: Activations,
     to: Cotangents,
     gradients: Sequence[Array],
-    threads: int = 1,
+    team: Team = SOLO,
 ) -> Callable[[], None]:
     """Return what turns ``to.output``, the cotangent of the logits, into the gradients of all ``[W; b]``.
 
@@ -146,7 +153,7 @@ def backward_pass(
                 *(() if units.norm is None else (partial(units.norm.pull_back, delta),)),
             )
 
-        return by_rows(of, len(inputs[k]), (2 if k else 1) * gradients[k].size * design.shape[1], threads)
+        return by_rows(of, len(inputs[k]), (2 if k else 1) * gradients[k].size * design.shape[1], team)
 
     def bias(k: int) -> Runs:
         # What the product has found is 0: a bias before the mean has no effect.
@@ -154,4 +161,5 @@ def backward_pass(
         return () if norm is None else (partial(np.copyto, gradients[k][-1], norm.total[:, 0]),)
 
     downwards = map(layer, reversed(range(len(weights))))
-    return partial(call, tuple(chain(*downwards, *map(bias, range(len(at.hidden))))))
+    biases = map(bias, range(len(at.hidden)))  # the same, whoever of a team writes it
+    return partial(call, tuple(chain(*downwards, *biases)))

@@ -33,7 +33,6 @@ from fnn.tracking import Tracker, open_run
 from fnn.training import Plan, TrainState, answer, initial_state
 
 Observation = tuple[TrainState, Report | None]
-PIECES = 10  # of an epoch, between which the progress bar moves and signals are heard
 Say = Callable[[str], None]
 
 
@@ -71,7 +70,7 @@ def run(config: Config, resume: bool = False, say: Say = print) -> dict[str, Any
     plan = plan_for(config, parts)
     # Copies: the images may be mapped from a file that is cut short before the run ends.
     images = evolve(images, test_images=_copy(images.test_images), test_labels=_copy(images.test_labels))
-    used = calibration.choose(config.threads, plan, min(config.batch_size, len(parts.train)))
+    used = calibration.choose(config.threads, plan, parts.train)
     config = evolve(config, threads=used)  # kept with the settings: another number would change the last bits
     plan = plan_for(config, parts)
     with ExitStack() as stack:
@@ -94,7 +93,9 @@ def run(config: Config, resume: bool = False, say: Say = print) -> dict[str, Any
         held_out = f"{len(parts.validation):,} to validate" if parts.validation else "none held out to validate"
         say(f"{images.source}: {len(parts.train):,} images to train on, {held_out}")
         say(f"network {'-'.join(map(str, plan.spec.sizes))}: {plan.spec.parameters:,} parameters; threads: {used}")
-        stream = () if out_of_patience(config, reports) else observe(config, parts, state, PIECES)
+        stream = (
+            () if out_of_patience(config, reports) else observe(config, parts, state, plan.pieces(len(parts.train)))
+        )
         del state  # so that only the stream has it, which gives it up
         model, reports = _fit(config, plan, parts, images.class_names, stream, reports, best, out, request)
         return _conclude(model, images, reports, out, used)

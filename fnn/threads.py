@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,13 @@ def available() -> int:
 
 
 def limited(count: int) -> AbstractContextManager[object]:
-    """Return a context within which BLAS uses ``count`` threads."""
-    return _controller().limit(limits=count, user_api="blas")
+    """Return a context within which BLAS uses ``count`` threads.
+
+    Where it does already, it isn't asked to: after a fork OpenBLAS answers by new threads, which watch out for work for
+    some 20 ms.
+    """
+    found = {blas.num_threads for blas in _controller().lib_controllers if blas.user_api == "blas"}
+    return nullcontext() if found == {count} else _controller().limit(limits=count, user_api="blas")
 
 
 @lru_cache

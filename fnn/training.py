@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
 from math import nan
 
 import numpy as np
 from attrs import frozen
 
 from fnn import threads
-from fnn.arrays import Array, empty, freeze, freeze_all, rng, thaw_given
+from fnn.arrays import Array, Empty, dealt, empty, freeze, freeze_all, rng, thaw_given
 from fnn.augment import NOTHING, Augmentation, draw_masks, transform_of
 from fnn.data import Dataset, desired, epoch_order
 from fnn.errors import DivergenceError
-from fnn.helpers import at_once
 from fnn.metrics import hits
 from fnn.network import Params, Spec, folded, gradient_pass, init_params
 from fnn.optimizers import averaged
+from fnn.teams import Memory, Team
 from fnn.updates import BLOCK, Optimizer, Signal, State, Step, bind, in_turn
 
-SHARED_FROM = 1 << 17  # parameters: smaller updates gain less by a second thread than it takes to wake it
 POPULATION = 5000  # images at least, where there are so many, whose statistics stand for those of all
+PIECES = 10  # of an epoch at most, between which a run may be shown, saved or stopped ...
+PIECE = 2e10  # ... each of about so many multiply-adds at least, a fifth of a second: it takes some ms to begin one
 WINDOW = 1 << 12  # samples whose targets are made, and whose logits are counted, at a time
 
 
@@ -35,7 +35,7 @@ class Plan:
     batch_size: int = 64
     label_smoothing: float = 0.0
     seed: int = 0
-    threads: int = 1  # that share large layers and updates; the BLAS is held to one where there are more
+    threads: int = 1  # cores that train it: processes, or where there can't be teams threads of the BLAS
     augmentation: Augmentation = NOTHING
     dropout: float = 0.0  # share of the hidden units dropped in each step
     normalizes: bool = False  # hidden units are standardised over each batch while they learn
@@ -43,6 +43,14 @@ class Plan:
     def steps_per_epoch(self, n: int) -> int:
         """Steps in which ``n`` samples are visited once, a short last batch included."""
         return -(-n // self.batch_size)
+
+    def multiply_adds(self, n: int) -> float:
+        """About how many a step takes: one forward and two backward for each parameter and sample."""
+        return 3.0 * min(self.batch_size, n) * self.spec.parameters
+
+    def pieces(self, n: int) -> int:
+        """Pieces of an epoch, between which a run looks around: ten, or fewer if they would be short."""
+        return int(max(1, min(PIECES, self.steps_per_epoch(n) * self.multiply_adds(n) / PIECE)))
 
 
 @frozen
@@ -101,11 +109,11 @@ def train(
     The stream holds no state that it has passed on: where its reader drops each before asking for the next, no vector
     is there twice while the network trains.
     """
-    held = [state or initial_state(plan)]
+    held, memory = [state or initial_state(plan)], Memory()
     del state
     yield held[0]
     while held[0].epoch < epochs:
-        held.append(_advance(plan, data, held, steps or None))
+        held.append(_advance(plan, data, held, steps or None, memory))
         yield held[0]
 
 
@@ -118,62 +126,81 @@ def run_epoch(plan: Plan, data: Dataset, state: TrainState, steps: int | None = 
     """
     given = [state]
     del state  # so that what the caller doesn't hold is freed, too
-    return _advance(plan, data, given, steps)
+    return _advance(plan, data, given, steps, Memory())
 
 
-def _advance(plan: Plan, data: Dataset, given: list[TrainState], steps: int | None) -> TrainState:
+def _advance(plan: Plan, data: Dataset, given: list[TrainState], steps: int | None, memory: Memory) -> TrainState:
     """Do what ``run_epoch`` does with the state that is given away in a list."""
-    state = thaw_given(given)  # our own copy, to be overwritten
-    spec, n, size = plan.spec, len(data), plan.batch_size
-    total = plan.steps_per_epoch(n)
+    team = Team(plan.threads, memory)
+    state = thaw_given(given, team.empty)  # our own copy, to be overwritten
+    total = plan.steps_per_epoch(len(data))
     done = state.step - state.epoch * total
     end = total if steps is None else min(total, done + steps)
-    order = epoch_order(n, plan.seed, state.epoch)
-    theta, memory = state.params.theta, state.optimizer_state
-    gradient = empty(theta.shape, theta.dtype)
-    update = bound_update(plan, theta, gradient, memory)
-    windows = tuple(_windows(size, max(1, WINDOW // size), n, done, end))
-    masks = {b: masks_of(plan, b) for b in {b for _, b, _ in windows}}
-    passes = {
-        b: gradient_pass(spec, theta, gradient, b, each, plan.normalizes, plan.threads) for b, each in masks.items()
-    }
-    change = transform_of(plan.augmentation, spec.sizes[0], plan.seed, data.features)
-    tally, step = state.tally if done else Tally(), state.step
-
+    work = _work(plan, data, state, range(done, end), team)
     # Sigmoid's exp overflows by design, and a diverging run may produce anything until the check after its window.
-    alone = threads.limited(1) if plan.threads > 1 else nullcontext()
-    with alone, np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+    blas = threads.limited(1 if team.parts > 1 else plan.threads)
+    with blas, np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        optimizer_state, tally = team.run(work)
+    params = Params(plan.spec.sizes, freeze(state.params.theta))
+    step = state.step + end - done
+    return TrainState(params, freeze_all(optimizer_state), step, state.epoch + (end == total), tally)
+
+
+def _work(plan: Plan, data: Dataset, state: TrainState, steps: range, team: Team) -> Callable[[], tuple[State, Tally]]:
+    """Return what takes steps of an epoch on a thawed state, in each process of a team, and adds up their losses."""
+    spec, n, size = plan.spec, len(data), plan.batch_size
+    order = epoch_order(n, plan.seed, state.epoch)
+    theta = state.params.theta
+    gradient, heard = team.empty(theta.shape, theta.dtype), team.empty((1,), float)  # the loss, where a rule hears it
+    update = bound_update(plan, theta, gradient, state.optimizer_state, team)
+    windows = tuple(_windows(size, max(1, WINDOW // size), n, steps.start, steps.stop))
+    masks = {b: masks_of(plan, b, team.empty) for b in {b for _, b, _ in windows}}
+    passes = {b: gradient_pass(spec, theta, gradient, b, each, plan.normalizes, team) for b, each in masks.items()}
+    change = transform_of(plan.augmentation, spec.sizes[0], plan.seed, data.features)
+
+    def work() -> tuple[State, Tally]:
+        memory, step, loss, leads = state.optimizer_state, state.step, nan, team.leads
+        tally = state.tally if steps.start else Tally()
         for start, size, count in windows:
             rows = order[start : start + size * count].reshape(count, size)
             wanted = desired(data, rows, plan.label_smoothing, spec.dtype)
             if change:
                 wanted = np.array(wanted)
             weighted, logits, the, drops = wanted / size, np.empty_like(wanted), passes[size], masks[size]
+            share = dealt(size, team.parts, 1)[team.part]
+            mine, design = rows[:, share], the.design[share]
             for k in range(count):
                 step += 1
-                data.design.take(rows[k], axis=0, out=the.design, mode="clip")
-                if change:
-                    change(step, the.design[:, :-1], wanted[k])
-                    np.divide(wanted[k], size, out=weighted[k])
-                if drops:
-                    draw_masks(plan.dropout, rng(plan.seed, "dropout", step), drops)
+                data.design.take(mine[k], axis=0, out=design, mode="clip")
+                team.meet()
+                if change or drops:
+                    if leads and change:
+                        change(step, the.design[:, :-1], wanted[k])
+                        np.divide(wanted[k], size, out=weighted[k])
+                    if leads and drops:
+                        draw_masks(plan.dropout, rng(plan.seed, "dropout", step), drops)
+                    team.meet()
                 the.run(weighted[k], logits[k])
-                loss = _mean_loss(spec, logits[k], wanted[k]) if plan.optimizer.uses_loss else nan
+                if plan.optimizer.uses_loss:
+                    if leads:
+                        heard[0] = _mean_loss(spec, logits[k], wanted[k])
+                    team.meet()
+                    loss = float(heard[0])
                 memory = update(Signal(gradient, plan.learning_rate, step, loss), memory)
-            tally = _count(plan, tally, step - count, logits, wanted, data.labels[rows].ravel())
+            if leads:
+                tally = _count(plan, tally, step - count, logits, wanted, data.labels[rows].ravel())
+        return memory, tally
 
-    params = Params(spec.sizes, freeze(theta))
-    return TrainState(params, freeze_all(memory), step, state.epoch + (end == total), tally)
-
-
-def bound_update(plan: Plan, theta: Array, gradient: Array, memory: State) -> Step:
-    """Return the plan's update of these arrays, to be overwritten, by as many threads as pay."""
-    parts = plan.threads if theta.size >= SHARED_FROM else 1
-    apply = at_once if parts > 1 else in_turn
-    return bind(plan.optimizer, plan.spec.sizes, theta, gradient, memory, BLOCK * parts, parts, apply)
+    return work
 
 
-def masks_of(plan: Plan, n: int) -> tuple[Array, ...]:
+def bound_update(plan: Plan, theta: Array, gradient: Array, memory: State, team: Team) -> Step:
+    """Return the plan's update of these arrays, to be overwritten, each process a part."""
+    apply = team.share if team.parts > 1 else in_turn
+    return bind(plan.optimizer, plan.spec.sizes, theta, gradient, memory, BLOCK, team.parts, apply)
+
+
+def masks_of(plan: Plan, n: int, empty: Empty = empty) -> tuple[Array, ...]:
     """Allocate the masks of dropout, one for each hidden layer and overwritten at each step; none without dropout."""
     hidden = plan.spec.sizes[1:-1] if plan.dropout else ()
     return tuple(empty((width, n), plan.spec.dtype) for width in hidden)

@@ -17,7 +17,6 @@ from fnn.network import Params, weight_spans
 
 State = Any  # each optimizer's own frozen record
 BLOCK = 3 << 14  # elements of a block, about: few enough for a second-level cache, many enough to make calls cheap
-LEAD = 1 << 12  # elements that the caller updates before a helper has woken
 
 
 class Signal(NamedTuple):
@@ -98,8 +97,7 @@ def bind(
     The blocks are dealt to ``parts`` that write different memory, so that ``apply`` may do them at the same time. They
     are of about ``block`` elements, equal but for each part's last.
     """
-    # LINE elements are whole lines: no two parts write into one. Of a short vector the lead leaves the helpers a part.
-    wholes = dealt(theta.size, parts, LINE, min(LEAD, theta.size // 8))
+    wholes = dealt(theta.size, parts, LINE)  # of whole lines: no two parts write into one
     most = theta.size - wholes[-1].start
     block = -(-most // max(1, round(most / block)) // LINE) * LINE
     scratch = [empty((min(block, theta.size),), theta.dtype) for _ in wholes]
@@ -124,7 +122,7 @@ def bind(
             for block, slots in shares[part]:
                 optimizer.rule(signal, block, slots)
 
-        apply(task, len(shares))
+        apply(task, parts)
         return state
 
     return step

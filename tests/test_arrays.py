@@ -52,16 +52,12 @@ def test_same_is_bitwise_and_sees_every_field() -> None:
     assert not same(Inner((np.zeros(1),) * 2), Inner((np.zeros(1),) * 2, "other"))
 
 
-@given(st.integers(1, 1000), st.integers(1, 20), st.integers(1, 70), st.integers(0, 300))
-def test_parts_are_dealt_evenly_but_for_the_lead(size: int, parts: int, unit: int, lead: int) -> None:
-    found = dealt(size, parts, unit, lead)
+@given(st.integers(1, 1000), st.integers(1, 20), st.integers(1, 70))
+def test_parts_are_dealt_evenly(size: int, parts: int, unit: int) -> None:
+    found = dealt(size, parts, unit)
     assert [i for part in found for i in range(size)[part]] == list(range(size))
-    assert 1 <= len(found) <= parts and all(part.start % unit == 0 for part in found)
-    fair = max(0, size - lead) / parts
-    *others, last = (part.stop - part.start for part in found)
-    assert all(0 < length < fair + unit + 1 for length in others)
-    assert last < fair + min(lead, size) + unit + 1
-    assert len(found) == parts or fair < unit + 1
+    assert len(found) == parts and all(part.start % unit == 0 for part in found)
+    assert all(abs(part.stop - part.start - size / parts) <= unit + 1 for part in found)
 
 
 @given(st.integers(0, 200), st.integers(1, 50))

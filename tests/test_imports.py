@@ -11,7 +11,7 @@ import fnn
 
 PACKAGE = Path(fnn.__file__).parent
 LAYERS = """
-    errors arrays files helpers calls
+    errors arrays files teams calls
     gradients patches coded features
     activations initializers losses normalization products passes network schedules updates optimizers
     data augment views metrics threads training calibration

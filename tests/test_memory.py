@@ -45,9 +45,9 @@ def test_the_estimate_covers_large_batches_and_the_trial_of_threads(images: Imag
     """Activations that outweigh all else, of layers of unequal widths, which share no memory."""
     config = Config(activation=activation, hidden_size=(1000, 900), batch_size=2000, epochs=1)
     parts = parts_of(config, images)
-    plan, n = plan_for(config, parts), len(parts.train)
+    plan = plan_for(config, parts)
     activations._zeros.cache_clear()
-    assert _peak(lambda: calibration.seconds(plan, n, (1, 2))) < memory.estimate(config, images)
+    assert _peak(lambda: calibration.seconds(plan, parts.train, (1, 2))) < memory.estimate(config, images)
     assert _peak(lambda: _drain(observe(config, parts))) < memory.estimate(config, images)
 
 

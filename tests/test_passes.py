@@ -9,21 +9,44 @@ import pytest
 
 from fnn import calls, products
 from fnn.activations import ACTIVATIONS
-from fnn.helpers import at_once
+from fnn.arrays import copy
 from fnn.network import Spec, design_matrix, gradient_pass, init_params
+from fnn.teams import Team
 from tests.test_network import close
 
 
 def shared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have threads share whatever has rows enough, in equal parts."""
+    """Have a team share whatever there is."""
     monkeypatch.setattr(calls, "WORTH_SHARING", 0)
-    monkeypatch.setattr(calls, "LEAD", 0)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_products_in_pieces_make_the_gradient_of_whole_ones(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec, n, rng = Spec((300, 140, 130, 10), "tanh", dtype="float64"), 64, np.random.default_rng(0)
-    theta, x, wanted = init_params(spec, 0).theta, rng.random((n, 300)), rng.random((10, n)) / n
+def gradient(
+    spec: Spec,
+    parts: int,
+    masks: Callable[[Spec], tuple[np.ndarray, ...]] = lambda _spec: (),
+    normalizes: bool = False,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the gradient and the logits of a batch, as a team of so many finds them."""
+    n, rng, team = 16, np.random.default_rng(0), Team(parts)
+    theta, x = init_params(spec, 0).theta, rng.random((n, spec.sizes[0]))
+    wanted, logits = rng.random((10, n)) / n, np.empty((10, n))
+    found, own = team.empty(theta.shape, theta.dtype), copy(theta, team.empty)
+    found[:] = np.nan
+    shared_masks = tuple(copy(mask, team.empty) for mask in masks(spec))
+    the = gradient_pass(spec, own, found, n, shared_masks, normalizes, team)
+    the.design[:] = design_matrix(x, spec.dtype)
+
+    def work() -> None:
+        with np.errstate(over="ignore"):
+            the.run(wanted, logits)
+
+    team.run(work)
+    return found, logits
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_products_in_pieces_make_the_gradient_of_whole_ones(parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = Spec((600, 280, 270, 10), "tanh", dtype="float64")
     shared(monkeypatch)
     cut = []
 
@@ -35,39 +58,38 @@ def test_products_in_pieces_make_the_gradient_of_whole_ones(threads: int, monkey
 
     def found(pieces: bool) -> tuple[np.ndarray, np.ndarray]:
         monkeypatch.setattr(products, "available", lambda: pieces)
-        gradient, logits = np.full(theta.shape, np.nan), np.empty((10, n))
-        the = gradient_pass(spec, theta, gradient, n, threads=threads)
-        the.design[:] = design_matrix(x, spec.dtype)
-        the.run(wanted, logits)
-        return gradient, logits
+        return gradient(spec, parts)
 
     whole = found(False)
     assert not cut
     assert all(map(close, found(True), whole)) and cut
 
 
-@pytest.mark.parametrize("threads", [2, 3])
+def some_masks(spec: Spec) -> tuple[np.ndarray, ...]:
+    rng = np.random.default_rng(1)
+    return tuple(rng.choice([0, 1.5], (width, 16)) for width in spec.sizes[1:-1])
+
+
+@pytest.mark.parametrize("parts", [2, 3])
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("normalizes", [False, True])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_threads_that_share_a_layer_s_units_make_the_same_gradient(
-    activation: str, normalizes: bool, masked: bool, threads: int, monkeypatch: pytest.MonkeyPatch
+def test_a_team_that_shares_a_layer_s_units_makes_the_same_gradient(
+    activation: str, normalizes: bool, masked: bool, parts: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec, n, rng = Spec((50, 33, 40, 10), activation, dtype="float64"), 16, np.random.default_rng(0)
-    theta, x, wanted = init_params(spec, 0).theta, rng.random((n, 50)), rng.random((10, n)) / n
-    masks = tuple(rng.choice([0, 1.5], (width, n)) for width in (33, 40)) if masked else ()
-
-    def found(threads: int) -> tuple[np.ndarray, np.ndarray]:
-        gradient, logits = np.full(theta.shape, np.nan), np.empty((10, n))
-        the = gradient_pass(spec, theta, gradient, n, masks, normalizes, threads)
-        the.design[:] = design_matrix(x, spec.dtype)
-        with np.errstate(over="ignore"):
-            the.run(wanted, logits)
-        return gradient, logits
-
-    alone = found(1)
+    spec = Spec((50, 31, 47, 10), activation, dtype="float64")
+    masks = some_masks if masked else lambda _spec: ()
+    alone = gradient(spec, 1, masks, normalizes)
     shared(monkeypatch)
-    dealt = []
-    monkeypatch.setattr(calls, "at_once", lambda task, parts: dealt.append(parts) or at_once(task, parts))
-    assert all(map(close, found(threads), alone))
-    assert dealt == [threads] * 5  # each layer's way forward but the last's, and back
+    assert all(map(close, gradient(spec, parts, masks, normalizes), alone))
+
+
+@pytest.mark.parametrize("worth", [0, 10**9])
+def test_each_shares_what_is_worth_it_and_waits_for_the_rest(worth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "WORTH_SHARING", worth)
+    dealt: list[int] = []
+    monkeypatch.setattr(
+        calls, "dealt", lambda size, *others, deal=calls.dealt: dealt.append(size) or deal(size, *others)
+    )
+    gradient(Spec((50, 33, 40, 10), dtype="float64"), 2)
+    assert dealt == ([] if worth else [33, 40, 41, 34, 51])  # each layer's way forward but the last's, and back

@@ -19,10 +19,12 @@ from fnn.files import read_lines
 from fnn.samplers import Past, given_up
 from fnn.sweepfile import Sweep
 from reports import searches as report
-from reports import strategies
+from reports import speed, strategies
+from reports.peers import OWN
 from reports.runs import key
 from reports.searches import Tried
 from reports.throughput import content_of, summary
+from tests.shell import DATA
 
 SETTINGS = {
     "activation": "ReLU",
@@ -236,3 +238,13 @@ def test_overhead_is_what_workers_did_not_train() -> None:
     assert found["overhead_per_trial"] == pytest.approx((16 - 11.4) / 6, abs=1e-4)
     assert found["steady_overhead_per_trial"] == pytest.approx(0.1)
     assert all(a <= b for a, b in pairwise(ends))
+
+
+def test_parts_of_a_step_are_timed_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each in a process of its own; of ours that trains, by as many cores as it chooses, the others take the number."""
+    monkeypatch.setitem(speed.NEUTRAL, "FNN_DATA_DIR", str(DATA))
+    monkeypatch.setattr(speed, "LONGEST", 0.01)
+    steps, cores = speed.trial("6x5:8:nadam:tanh", 1)
+    assert steps >= 2 and cores == "1"
+    for found in speed.in_turns([*OWN], "6x5:8:nadam:tanh", 2, 1, "2"):
+        assert found.keys() == OWN.keys() and all(us > 0 and peak > 0 for us, peak in found.values())

@@ -15,7 +15,7 @@ import pytest
 from attrs import asdict, evolve
 from PIL import Image
 
-from fnn import checkpoint, runner
+from fnn import checkpoint, runner, training
 from fnn.arrays import same
 from fnn.config import Config
 from fnn.data import dataset
@@ -33,6 +33,12 @@ from tests.shell import DATA
 
 IMAGES = load("fashion_mnist", DATA)
 Runs = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(autouse=True)
+def short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten an epoch, as of larger networks."""
+    monkeypatch.setattr(training, "PIECE", 1.0)
 
 
 @pytest.fixture
@@ -369,7 +375,7 @@ def test_a_long_epoch_is_saved_within(config: Config, monkeypatch: pytest.Monkey
     monkeypatch.setattr(runner.checkpoint, "save", save)
     run(evolve(config, checkpoint_every=1e-9), say=quiet)
     total = plan_for(config, parts_of(config, IMAGES)).steps_per_epoch(len(parts_of(config, IMAGES).train))
-    piece = -(-total // runner.PIECES)
+    piece = -(-total // training.PIECES)
     assert [step for epoch, step in saved if epoch == 0] == list(range(piece, total, piece))
     saved.clear()
     run(evolve(config, run_dir=config.run_dir + "2"), say=quiet)

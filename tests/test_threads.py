@@ -18,4 +18,7 @@ def test_the_limit_holds_inside_the_block_only() -> None:
     before = blas()
     with threads.limited(2):
         assert blas() == {2}
+        with threads.limited(2), threads.limited(1):
+            assert blas() == {1}
+        assert blas() == {2}
     assert blas() == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -257,3 +258,11 @@ def test_divergence_names_the_step_at_which_the_loss_is_no_number(at: int, steps
     with np.errstate(all="ignore"), pytest.raises(DivergenceError) as error:
         list(train(the, blobs(40), 4, steps=steps))
     assert error.value.step == at + 1 and "0.01" in str(error.value) and str(at + 1) in str(error.value)
+
+
+def test_a_step_s_multiply_adds_are_those_of_its_products_and_bound_the_pieces_of_an_epoch() -> None:
+    sizes = (784, 512, 256, 10)
+    plan = Plan(Spec(sizes), OPTIMIZERS["sgd"](), batch_size=64)
+    assert plan.multiply_adds(6400) == pytest.approx(sum(3 * i * o for i, o in pairwise(sizes)) * 64, rel=0.01)
+    assert plan.multiply_adds(10) == plan.multiply_adds(6400) * 10 / 64
+    assert [plan.pieces(n) for n in (10, 6400, 30_000, 60_000, 600_000)] == [1, 1, 2, 4, 10]

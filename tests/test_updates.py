@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from fnn import updates
 from fnn.arrays import freeze, map_arrays, same, thaw
-from fnn.helpers import at_once
 from fnn.network import Params
 from fnn.optimizers import OPTIMIZERS, with_averaging, with_clipping, with_decoupled_decay, with_l2, with_schedule
 from fnn.schedules import warmup_cosine
@@ -34,7 +33,7 @@ def test_blocks_of_any_size_give_bitwise_the_same(
     def run(block: int, parts: int) -> tuple[bytes, Any]:
         private, grad = np.array(theta), np.empty_like(theta)
         state = thaw(optimizer.init(Params(SIZES, freeze(np.array(theta)))))
-        update = bind(optimizer, SIZES, private, grad, state, block, parts, at_once if parts > 1 else in_turn)
+        update = bind(optimizer, SIZES, private, grad, state, block, parts, in_turn)
         for step, g in enumerate(grads, 1):
             grad[:] = g
             state = update(Signal(grad, 0.1, step, 1.0 / step), state)
