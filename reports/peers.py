@@ -1,7 +1,8 @@
-"""One implementation training one network, in a process of its own: ``python -m reports.peers IMPL CELL STEPS``.
+"""One implementation training one network: ``python -m reports.peers IMPL CELL STEPS CORES``.
 
 It prints ``ready``, and for each line that it reads trains for STEPS steps and prints the seconds that took and its
-peak memory in bytes. All train on Fashion-MNIST rows in single precision, one batch gathered at random a step.
+peak memory in bytes, the lead's where processes share its work. CORES is how many our own share, or ``auto``: then it
+prints its choice, before. All train on Fashion-MNIST rows in single precision, one batch gathered at random a step.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from attrs import evolve
 import fnn
 from fnn import calibration, threads
 from fnn.activations import ACTIVATIONS
-from fnn.arrays import Array, empty, map_arrays, thaw
+from fnn.arrays import Array, copy, dealt, map_arrays, thaw_given
 from fnn.calls import Runs, by_rows, call
 from fnn.data import Dataset
 from fnn.products import product, product_with_transposed
+from fnn.teams import Team
 from fnn.training import bound_update
 from fnn.updates import Signal
 from reports.cells import Cell, cell_of
@@ -44,15 +46,15 @@ def arrays() -> tuple[Array, Array]:
     return x, images.train_labels.astype(np.int64)
 
 
-def ours(cell: Cell, steps: int) -> Block:
-    """The path of train.py: run_epoch, in ten pieces an epoch."""
+def ours(cell: Cell, steps: int, cores: str | int) -> Block:
+    """The path of train.py: its stream of states, some an epoch."""
     images = fnn.load("fashion_mnist")
-    return _trained(_plan(cell.sizes, cell), fnn.dataset(images.train_images, images.train_labels), steps)
+    return _trained(cell.sizes, cell, fnn.dataset(images.train_images, images.train_labels), steps, cores)
 
 
-def calls(cell: Cell, steps: int) -> Block:
+def calls(cell: Cell, steps: int, cores: str | int) -> Block:
     """Our own step with all widths 1 but the classes: what the interpreter, NumPy's calls and the loss cost."""
-    return _trained(_plan(ones(cell), cell), _random(ones(cell), cell), steps)
+    return _trained(ones(cell), cell, _random(ones(cell), cell), steps, cores)
 
 
 def ones(cell: Cell) -> tuple[int, ...]:
@@ -61,11 +63,8 @@ def ones(cell: Cell) -> tuple[int, ...]:
 
 
 def _plan(sizes: tuple[int, ...], cell: Cell) -> fnn.Plan:
-    """The plan of train.py, with the threads that auto chooses."""
     spec = fnn.Spec(sizes, activation=cell.activation)
-    plan = fnn.Plan(spec, fnn.OPTIMIZERS[cell.optimizer](), rate(cell), cell.batch)
-    threads.limited(1)  # of the BLAS
-    return evolve(plan, threads=calibration.choose("auto", plan, cell.batch))
+    return fnn.Plan(spec, fnn.OPTIMIZERS[cell.optimizer](), rate(cell), cell.batch)
 
 
 def _random(sizes: tuple[int, ...], cell: Cell) -> Dataset:
@@ -74,24 +73,30 @@ def _random(sizes: tuple[int, ...], cell: Cell) -> Dataset:
     return fnn.dataset(generator.integers(0, 256, (n, sizes[0]), np.uint8), generator.integers(0, 10, n))
 
 
-def _trained(plan: fnn.Plan, data: Dataset, steps: int) -> Block:
-    piece = -(-plan.steps_per_epoch(len(data)) // 10)
-    held = [next(fnn.train(plan, data, 0))]
+def _trained(sizes: tuple[int, ...], cell: Cell, data: Dataset, steps: int, cores: str | int) -> Block:
+    plan = _plan(sizes, cell)
+    plan = evolve(plan, threads=calibration.choose(cores, plan, data))
+    if cores == "auto":
+        print(plan.threads, flush=True)
+    piece = -(-plan.steps_per_epoch(len(data)) // plan.pieces(len(data)))
+    states = fnn.train(plan, data, 1 << 30, steps=min(steps, piece))
+    at = [next(states).step]
 
-    def block() -> None:
-        goal = held[0].step + steps
-        while held[0].step < goal:
-            size = min(piece, goal - held[0].step)
-            held.append(fnn.run_epoch(plan, data, held.pop(), size))
+    def block() -> int:
+        """Take as many steps or a few more, and return how many."""
+        start = at[0]
+        while at[0] < start + steps:
+            at[0] = next(states).step
+        return at[0] - start
 
     return block
 
 
-def floor(sizes: tuple[int, ...], cell: Cell, steps: int) -> Block:
+def floor(sizes: tuple[int, ...], cell: Cell, steps: int, cores: int) -> Block:
     """The matrix products of a step as we have them made, of layers no wider by ones for the biases."""
-    draw = lambda *shape: thaw(np.random.default_rng(0).random(shape, np.float32))  # noqa: E731
+    team = Team(cores)
+    draw = lambda *shape: copy(np.random.default_rng(0).random(shape, np.float32), team.empty)  # noqa: E731
     inputs = [draw(cell.batch, sizes[0]).T, *(draw(width, cell.batch) for width in sizes[1:-1])]
-    count = _plan(sizes, cell).threads
 
     def layer(k: int) -> Runs:
         a, (i, o) = inputs[k], sizes[k : k + 2]
@@ -102,74 +107,72 @@ def floor(sizes: tuple[int, ...], cell: Cell, steps: int) -> Block:
             return (*add_up, *product(w[rows], delta, below[rows])) if k else add_up
 
         work = i * o * cell.batch
-        forward = by_rows(lambda rows: product(w.T[rows], a, z[rows]), o, work, count)
-        return forward + by_rows(backward, i, work * (2 if k else 1), count)
+        forward = by_rows(lambda rows: product(w.T[rows], a, z[rows]), o, work, team)
+        return forward + by_rows(backward, i, work * (2 if k else 1), team)
 
-    runs = tuple(chain.from_iterable(map(layer, range(len(inputs)))))
-
-    def block() -> None:
-        for _ in range(steps):
-            call(runs)
-
-    return block
+    return _repeated(tuple(chain.from_iterable(map(layer, range(len(inputs))))), steps, team)
 
 
-def update(sizes: tuple[int, ...], cell: Cell, steps: int) -> Block:
+def _repeated(runs: Runs, steps: int, team: Team) -> Block:
+    def work() -> None:
+        with np.errstate(over="ignore"):
+            for _ in range(steps):
+                call(runs)
+
+    return partial(team.run, work)
+
+
+def update(sizes: tuple[int, ...], cell: Cell, steps: int, cores: int) -> Block:
     """The optimizer's update of the network's parameters."""
-    plan = _plan(sizes, cell)
+    plan, team = _plan(sizes, cell), Team(cores)
     params = fnn.init_params(plan.spec, 0)
     gradient = np.random.default_rng(0).normal(0, 1e-3, params.theta.size).astype(np.float32)
-    theta, memory, at = thaw(params.theta), thaw(plan.optimizer.init(params)), [0]
-    wanted = thaw(gradient)
-    step = bound_update(plan, theta, wanted, memory)
+    theta, memory, wanted = thaw_given([(params.theta, plan.optimizer.init(params), gradient)], team.empty)
+    step = bound_update(plan, theta, wanted, memory, team)
 
-    def block() -> None:
+    def work() -> None:
         for k in range(steps):
             if k % 50 == 0:  # Adam's and NAdam's rules use the gradient up: what is left of it would be another
-                wanted[:] = gradient
-                map_arrays(lambda array: array.fill(0) or array, memory)
-            at[0] += 1
-            step(Signal(wanted, rate(cell), at[0], 1.0), memory)
+                team.meet()
+                if team.leads:
+                    wanted[:] = gradient
+                    map_arrays(lambda array: array.fill(0) or array, memory)
+            step(Signal(wanted, rate(cell), k + 1, 1.0), memory)
 
-    return block
+    return partial(team.run, work)
 
 
-def units(sizes: tuple[int, ...], cell: Cell, steps: int) -> Block:
+def units(sizes: tuple[int, ...], cell: Cell, steps: int, cores: int) -> Block:
     """The activation of each hidden layer, its slope and the product of the cotangent with that."""
-    f, generator = ACTIVATIONS[cell.activation], np.random.default_rng(0)
-    count = _plan(sizes, cell).threads
+    f, generator, team = ACTIVATIONS[cell.activation], np.random.default_rng(0), Team(cores)
 
     def layer(fan_in: int, width: int) -> Runs:
-        z, below, scratch = (thaw(generator.normal(0, 1, (width, cell.batch)).astype(np.float32)) for _ in range(3))
+        z, below, scratch = (
+            copy(generator.normal(0, 1, (width, cell.batch)).astype(np.float32), team.empty) for _ in range(3)
+        )
 
         def of(rows: slice) -> Runs:
             # What is below stays as it is.
             multiply = partial(np.multiply, below[rows], scratch[rows], scratch[rows])
             return (*f.apply(z[rows]), *f.slope(z[rows], scratch[rows]), multiply)
 
-        return by_rows(of, width, fan_in * width * cell.batch, count)
+        return by_rows(of, width, fan_in * width * cell.batch, team)
 
-    runs = tuple(chain.from_iterable(starmap(layer, pairwise(sizes[:-1]))))
-
-    def block() -> None:
-        with np.errstate(over="ignore"):
-            for _ in range(steps):
-                call(runs)
-
-    return block
+    return _repeated(tuple(chain.from_iterable(starmap(layer, pairwise(sizes[:-1])))), steps, team)
 
 
-def gather(sizes: tuple[int, ...], cell: Cell, steps: int) -> Block:
+def gather(sizes: tuple[int, ...], cell: Cell, steps: int, cores: int) -> Block:
     """The batches' images, from rows all over the data."""
-    design = _random(sizes, cell).design
+    design, team = _random(sizes, cell).design, Team(cores)
     order = np.random.default_rng(0).permutation(len(design)).reshape(-1, cell.batch)
-    out = empty((cell.batch, design.shape[1]), design.dtype)
+    out = team.empty((cell.batch, design.shape[1]), design.dtype)
 
-    def block() -> None:
-        for rows in islice(cycle(order), steps):
-            design.take(rows, axis=0, out=out, mode="clip")
+    def work() -> None:
+        share = dealt(cell.batch, team.parts, 1)[team.part]
+        for rows in islice(cycle(order[:, share]), steps):
+            design.take(rows, axis=0, out=out[share], mode="clip")
 
-    return block
+    return partial(team.run, work)
 
 
 #: What a step consists of besides calls. Each can be timed with all widths 1, too, under its name and a 1.
@@ -294,27 +297,28 @@ def sklearn(cell: Cell, steps: int) -> Block:
     return lambda: model.fit(x, y)
 
 
-IMPLEMENTATIONS: dict[str, Callable[[Cell, int], Block]] = {
+OWN: dict[str, Callable[[Cell, int, Any], Block]] = {
     "fnn": ours,
     "calls": calls,
-    **{name: lambda cell, steps, part=part: part(cell.sizes, cell, steps) for name, part in PARTS.items()},
-    **{f"{name}1": lambda cell, steps, part=part: part(ones(cell), cell, steps) for name, part in PARTS.items()},
-    "jax_scan": jax_scan,
-    "torch": torch,
-    "keras": keras,
-    "sklearn": sklearn,
+    **{name: lambda cell, *others, part=part: part(cell.sizes, cell, *others) for name, part in PARTS.items()},
+    **{f"{name}1": lambda cell, *others, part=part: part(ones(cell), cell, *others) for name, part in PARTS.items()},
 }
+PEERS = {peer.__name__: peer for peer in (jax_scan, torch, keras, sklearn)}
 
 
 def main() -> None:
-    name, cell, steps = sys.argv[1:]
-    block = IMPLEMENTATIONS[name](cell_of(cell), int(steps))
+    name, cell, steps, cores = sys.argv[1:]
+    threads.limited(1 if name in OWN else threads.available())  # of the BLAS
+    if name in OWN:
+        block = OWN[name](cell_of(cell), int(steps), cores if cores == "auto" else int(cores))
+    else:
+        block = PEERS[name](cell_of(cell), int(steps))
     block()  # compilation, page faults, caches
     print("ready", flush=True)
     for _ in sys.stdin:
         began = time.perf_counter()
-        block()
-        seconds = time.perf_counter() - began
+        done = block()
+        seconds = (time.perf_counter() - began) * (int(steps) / done if isinstance(done, int) else 1)
         print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, flush=True)
 
 

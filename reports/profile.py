@@ -20,7 +20,8 @@ from typing import Any
 
 from fnn.cli import guarded
 from reports.cells import CELLS
-from reports.speed import OWN, add_choices, chosen, in_turns, machine, medians, steps_of_a_block
+from reports.peers import OWN
+from reports.speed import add_choices, chosen, in_turns, machine, medians, trial
 
 RESULTS = Path(__file__).parent / "results" / "profile.jsonl"
 PASSES = ("update", "units", "gather")
@@ -29,8 +30,8 @@ SHOWN = ("products", "calls", *PASSES, "rest")
 
 def measure(cell: str, peers: list[str], count: int) -> dict[str, Any]:
     """Return the profile of a cell, from medians of rounds taken in turns with the peers."""
-    steps = steps_of_a_block(cell, count)
-    return profile(medians(in_turns((*OWN, *peers), cell, steps, count)))
+    steps, cores = trial(cell, count)
+    return profile(medians(in_turns((*OWN, *peers), cell, steps, count, cores)))
 
 
 def profile(us: dict[str, float]) -> dict[str, Any]:

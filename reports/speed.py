@@ -1,7 +1,7 @@
 """How fast training is, beside other frameworks: ``python -m reports.speed [--peers ...] [--cells ...]``.
 
 Each implementation trains in a process of its own; the processes take turns, so that a drift of the machine hits all of
-them. With two threads they are started anew after some rounds, others first, so that no luck of a process lasts. The
+them. With two cores they are started anew after some rounds, others first, so that no luck of a process lasts. The
 figure for a cell is the median over all rounds. Peers need the extra: ``pip install -e ".[peers]"``.
 """
 
@@ -23,11 +23,9 @@ from fnn import threads
 from fnn.cli import guarded
 from fnn.errors import UserError
 from reports.cells import CELLS, cell_of
-from reports.peers import IMPLEMENTATIONS, PARTS
+from reports.peers import PEERS
 
-OWN = ("fnn", "calls", *PARTS, *(f"{part}1" for part in PARTS))  # what of IMPLEMENTATIONS is no peer's
-PEERS = tuple(name for name in IMPLEMENTATIONS if name not in OWN)
-STARTS, ROUNDS = {1: 1, 2: 3}, 9  # of the processes, by their threads; all rounds of a cell
+STARTS, ROUNDS = {1: 1, 2: 3}, 9  # of the processes, by their cores; all rounds of a cell
 STEPS, LONGEST, SHORTEST = 2000, 10.0, 3.0  # of ours a cell: so many steps, but within so many seconds
 FIGURE, RESULTS = (Path(__file__).parent / name for name in ("figures/speed.png", "results/speed.jsonl"))
 
@@ -37,17 +35,17 @@ NEUTRAL = {name: value for name, value in os.environ.items() if name not in ("OP
 
 
 class Child:
-    """An implementation at work in its own process, on cores and with threads of its own."""
+    """An implementation at work in its own process, on so many cores, of which ours uses ``cores`` or chooses."""
 
-    def __init__(self, name: str, cell: str, steps: int, count: int) -> None:
+    def __init__(self, name: str, cell: str, steps: int, count: int, cores: str) -> None:
         self.name, self.steps = name, steps
         settings = {
             f"{library}_NUM_THREADS": str(count) for library in ("OPENBLAS", "OMP", "MKL", "NUMEXPR", "VECLIB_MAXIMUM")
         }
         if count == 1:
             settings["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
-        cores = sorted(os.sched_getaffinity(0))[-count:]
-        command = [sys.executable, "-m", "reports.peers", name, cell, str(steps)]
+        places = sorted(os.sched_getaffinity(0))[-count:]
+        command = [sys.executable, "-m", "reports.peers", name, cell, str(steps), cores]
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -55,8 +53,9 @@ class Child:
             stderr=subprocess.PIPE,
             text=True,
             env=NEUTRAL | settings,
-            preexec_fn=lambda: os.sched_setaffinity(0, cores),
+            preexec_fn=lambda: os.sched_setaffinity(0, places),
         )
+        self.cores = self._line() if cores == "auto" else cores
         if self._line() != "ready":
             raise UserError(f"{name} doesn't run here: {self.error()}")
 
@@ -85,21 +84,24 @@ class Child:
         self.process.communicate()
 
 
-def steps_of_a_block(cell: str, count: int) -> int:
-    """Return how many steps make a block, from a short trial of ours."""
-    with Child("fnn", cell, 20, count) as trial:
+def trial(cell: str, count: int) -> tuple[int, str]:
+    """Return how many steps make a block, from a short trial of ours, and how many of the cores it chose."""
+    with Child("fnn", cell, 20, count, "auto") as trial:
         us = statistics.median(trial.run()[0] for _ in range(3))
     steps = min(max(STEPS, SHORTEST / us * 1e6), LONGEST / us * 1e6)
-    return max(2, round(steps / ROUNDS))
+    return max(2, round(steps / ROUNDS)), trial.cores
 
 
-def in_turns(names: Iterable[str], cell: str, steps: int, count: int) -> list[dict[str, tuple[float, float]]]:
+def in_turns(
+    names: Iterable[str], cell: str, steps: int, count: int, cores: str
+) -> list[dict[str, tuple[float, float]]]:
     """Return what each round found: by implementation, the microseconds a step and the peak memory."""
     rounds, names = [], list(names)
     for start in range(STARTS[count]):
         first = start * len(names) // STARTS[count]
+        order = names[first:] + names[:first]
         with ExitStack() as stack:
-            children = [stack.enter_context(Child(name, cell, steps, count)) for name in names[first:] + names[:first]]
+            children = [stack.enter_context(Child(name, cell, steps, count, cores)) for name in order]
             rounds += [{child.name: child.run() for child in children} for _ in range(ROUNDS // STARTS[count])]
     return rounds
 
@@ -115,8 +117,8 @@ def medians(rounds: list[dict[str, tuple[float, float]]]) -> dict[str, float]:
 
 def measure(cell: str, names: list[str], count: int) -> Iterator[dict[str, Any]]:
     """Yield the result of each implementation for a cell, the floor's in each of them."""
-    steps = steps_of_a_block(cell, count)
-    rounds = in_turns(("floor", "fnn", *names), cell, steps, count)
+    steps, cores = trial(cell, count)
+    rounds = in_turns(("floor", "fnn", *names), cell, steps, count, cores)
     us = medians(rounds)
     for name in ("fnn", *names):
         yield {
