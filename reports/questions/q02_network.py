@@ -34,7 +34,7 @@ def section() -> Section:
             {named(OPTIMIZERS)}. There is no automatic differentiation. This is the whole backward pass: for each layer
             two matrix products and one elementwise one, with biases as a last row of the weights, so that they need no
             line of their own. It makes no step: it binds a step's calls to their arrays, once, by rows of units, which
-            several threads may share.
+            a team of processes may share.
             """,
             code(passes.backward_pass),
             """
