@@ -53,8 +53,8 @@ class Child:
             stderr=subprocess.PIPE,
             text=True,
             env=NEUTRAL | settings,
-            preexec_fn=lambda: os.sched_setaffinity(0, places),
         )
+        os.sched_setaffinity(self.process.pid, places)  # long before it has other threads
         self.cores = self._line() if cores == "auto" else cores
         if self._line() != "ready":
             raise UserError(f"{name} doesn't run here: {self.error()}")
