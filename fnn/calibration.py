@@ -5,17 +5,20 @@ from __future__ import annotations
 import statistics
 import time
 
+import numpy as np
 from attrs import evolve
 
+from fnn.arrays import freeze
 from fnn.data import Dataset
+from fnn.network import Params
 from fnn.threads import available
-from fnn.training import Plan, initial_state, run_epoch
+from fnn.training import Plan, TrainState, run_epoch
 
 #: Multiply-adds of a step below which a second core doesn't pay, however idle the machine.
 WORTH_SHARING = 5e6
 GAIN = 1.05  # by which several cores must be faster than one in the trial
 TURNS = 3  # that each takes ...
-WORK = 5e9  # ... of about so many multiply-adds: some 50 ms
+WORK = 2e9  # ... of about so many multiply-adds: some 20 ms
 
 
 def choose(setting: str | int, plan: Plan, data: Dataset) -> int:
@@ -56,7 +59,10 @@ def _turn(plan: Plan, data: Dataset) -> float:
 
 
 def _timed(plan: Plan, data: Dataset, steps: int) -> float:
-    state = [initial_state(plan)]
+    # Equal parameters: to draw some takes as long as many steps.
+    params = Params(plan.spec.sizes, freeze(np.full(plan.spec.parameters, 2.0**-10, plan.spec.dtype)))
+    state = [TrainState(params, plan.optimizer.init(params))]
+    del params
     began = time.perf_counter()
     run_epoch(plan, data, state.pop(), steps)
     return time.perf_counter() - began
