@@ -122,7 +122,7 @@ def run_epoch(plan: Plan, data: Dataset, state: TrainState, steps: int | None = 
 
     From outside it is pure; inside, one private copy of the parameters and of the optimizer's state is overwritten at
     each step. An epoch in several pieces is bitwise the epoch in one. Raises DivergenceError with the first step at
-    which the loss is NaN or infinite.
+    which the loss is NaN or infinite, and ChildProcessError where one of several processes can't be started or ends.
     """
     given = [state]
     del state  # so that what the caller doesn't hold is freed, too
