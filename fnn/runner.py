@@ -88,8 +88,6 @@ def run(config: Config, resume: bool = False, say: Say = print) -> dict[str, Any
         out = Outlets(directory, tracker, say, identity(images, parts.fitted, members), Kept())
         state, reports, best = _where_it_was(plan, out) if resume else (None, (), None)
         write_json(directory / "config.json", settings)
-        if not resume:
-            _forgiving(_show_samples, images, out)
         held_out = f"{len(parts.validation):,} to validate" if parts.validation else "none held out to validate"
         say(f"{images.source}: {len(parts.train):,} images to train on, {held_out}")
         say(f"network {'-'.join(map(str, plan.spec.sizes))}: {plan.spec.parameters:,} parameters; threads: {used}")
@@ -238,12 +236,11 @@ def _histograms(plan: Plan, params: Params, data: Dataset) -> dict[str, np.ndarr
     }
 
 
-def _show_samples(images: Images, out: Outlets) -> None:
-    path = out.directory / "samples.png"
-    figures.save(figures.samples(images.train_images, images.train_labels, images.class_names), path)
+def _a_sample_of_each(images: Images) -> tuple[list[Array], list[str]]:
+    """Return the first image of each class that has one, and the names of these classes."""
     found = [(np.flatnonzero(images.train_labels == k), name) for k, name in enumerate(images.class_names)]
     shown = [(images.train_images[where[0]], name) for where, name in found if len(where)]
-    out.tracker.images("samples", [image for image, _ in shown], [name for _, name in shown])
+    return [image for image, _ in shown], [name for _, name in shown]
 
 
 def _conclude(model: Model, images: Images, reports: tuple[Report, ...], out: Outlets, used: int) -> dict[str, Any]:
@@ -271,11 +268,13 @@ def _conclude(model: Model, images: Images, reports: tuple[Report, ...], out: Ou
     }
     title = f"{model.config.dataset}, test"
     pictures = {
+        "samples.png": figures.samples(images.train_images, images.train_labels, images.class_names),
         "confusion.png": show_confusion(result, test, images.test_images, model.class_names, title),
         "curves.png": figures.curves([asdict(report) for report in reports]),
     }
     for name, figure in pictures.items():
         _forgiving(figures.save, figure, out.directory / name)
+    out.tracker.images("samples", *_a_sample_of_each(images))
     if (out.directory / "confusion.png").exists():
         out.tracker.figure("confusion", out.directory / "confusion.png")
     out.tracker.summary(_known(summary))
