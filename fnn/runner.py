@@ -68,8 +68,7 @@ def run(config: Config, resume: bool = False, say: Say = print) -> dict[str, Any
     members = teachers(config, images)
     parts = parts_of(config, images)
     plan = plan_for(config, parts)
-    # Copies: the images may be mapped from a file that is cut short before the run ends.
-    images = evolve(images, test_images=_copy(images.test_images), test_labels=_copy(images.test_labels))
+    kept = _kept(images)
     used = calibration.choose(config.threads, plan, parts.train)
     config = evolve(config, threads=used)  # kept with the settings: another number would change the last bits
     plan = plan_for(config, parts)
@@ -96,11 +95,18 @@ def run(config: Config, resume: bool = False, say: Say = print) -> dict[str, Any
         )
         del state  # so that only the stream has it, which gives it up
         model, reports = _fit(config, plan, parts, images.class_names, stream, reports, best, out, request)
-        return _conclude(model, images, reports, out, used)
+        return _conclude(model, kept, reports, out, used)
 
 
-def _copy(array: Array) -> Array:
-    return freeze(np.array(array))
+def _kept(images: Images) -> Images:
+    """Return what of the images a run needs at its end, those to test on and the first of each class to train on.
+
+    They are copies: the images may be mapped from a file that is cut short before.
+    """
+    _, first = np.unique(images.train_labels, return_index=True)
+    chosen = images.train_images[first], images.train_labels[first], images.test_images, images.test_labels
+    names = "train_images", "train_labels", "test_images", "test_labels"
+    return evolve(images, **{name: freeze(np.array(array)) for name, array in zip(names, chosen, strict=True)})
 
 
 def identity(images: Images, fitted: Fitted | None = None, teachers: Sequence[Model] = ()) -> str:
@@ -236,13 +242,6 @@ def _histograms(plan: Plan, params: Params, data: Dataset) -> dict[str, np.ndarr
     }
 
 
-def _a_sample_of_each(images: Images) -> tuple[list[Array], list[str]]:
-    """Return the first image of each class that has one, and the names of these classes."""
-    found = [(np.flatnonzero(images.train_labels == k), name) for k, name in enumerate(images.class_names)]
-    shown = [(images.train_images[where[0]], name) for where, name in found if len(where)]
-    return [image for image, _ in shown], [name for _, name in shown]
-
-
 def _conclude(model: Model, images: Images, reports: tuple[Report, ...], out: Outlets, used: int) -> dict[str, Any]:
     """Test the best model, once; leave the summary and the figures; say where everything is."""
     test = dataset_of(model.config, images.test_images, images.test_labels, len(images.class_names), model.fitted)
@@ -274,7 +273,7 @@ def _conclude(model: Model, images: Images, reports: tuple[Report, ...], out: Ou
     }
     for name, figure in pictures.items():
         _forgiving(figures.save, figure, out.directory / name)
-    out.tracker.images("samples", *_a_sample_of_each(images))
+    out.tracker.images("samples", [*images.train_images], [images.class_names[k] for k in images.train_labels])
     if (out.directory / "confusion.png").exists():
         out.tracker.figure("confusion", out.directory / "confusion.png")
     out.tracker.summary(_known(summary))
