@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fnn.arrays import map_arrays
+from fnn.arrays import map_arrays, pitch
 from fnn.config import Config, optimizer_of
 from fnn.datasets import Images
 from fnn.errors import UserError
@@ -39,7 +39,7 @@ def estimate(config: Config, images: Images) -> int:
     rows, features = len(images.train_images), _features(config, images)
     vectors = max(3 + slots(config), 2 * (1 + slots(config)))
     hidden = sum(config.hidden_size) * (config.num_layers if len(config.hidden_size) == 1 else 1)
-    batch = min(config.batch_size, rows)
+    batch = pitch(min(config.batch_size, rows), config.dtype)
     values = (
         parameters(config, images) * vectors
         + batch * (features + 1)

@@ -4,6 +4,10 @@ Activations are *features-major*, shape ``(features, n)``, and carry a last row 
 biases are one matrix: ``[W; b]`` of shape ``(fan_in + 1, fan_out)``. Then each layer is one matrix product forward,
 ``z = [W; b]^T [a; 1]``, and two backward, with no separate sum for biases; nothing is copied but where
 ``fnn.products`` gains by it. A layer's work is bound by rows, one for each unit, which a team may share.
+
+Rows are kept apart where caches want it (``arrays.pitch``). What is done to each element is done to whole rows, as one
+piece of memory, and so to the numbers between them, too: nobody looks at these, and they begin as zeros, of which no
+activation makes infinite or tiny ones.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import numpy as np
 from attrs import frozen
 
 from fnn.activations import Activation
-from fnn.arrays import Array, Empty, empty, map_arrays
+from fnn.arrays import Array, Empty, empty, map_arrays, pitched, whole
 from fnn.calls import Runs, by_rows, call
 from fnn.normalization import Normalized
 from fnn.products import product, product_with_transposed
@@ -73,9 +77,9 @@ def activations(
     *hidden, classes = sizes[1:]
 
     def units(width: int, mask: Array | None, norm: Normalized | None) -> Units:
-        following = empty((width + 1, n), dtype)
+        following = pitched(width + 1, n, dtype, empty)
         following[-1] = 1
-        return Units(following[:-1] if mask is None else empty(mask.shape, dtype), following, mask, norm)
+        return Units(following[:-1] if mask is None else pitched(width, n, dtype, empty), following, mask, norm)
 
     none = (None,) * len(hidden)
     layers = tuple(map(units, hidden, masks or none, norms or none))
@@ -85,7 +89,7 @@ def activations(
 def cotangents(sizes: tuple[int, ...], dtype: str, n: int, empty: Empty = empty) -> Cotangents:
     """Allocate, by ``empty``, the cotangents of a batch of ``n`` samples."""
     *hidden, classes = sizes[1:]
-    below, scratch = (tuple(empty((width, n), dtype) for width in hidden) for _ in range(2))
+    below, scratch = (tuple(pitched(width, n, dtype, empty) for width in hidden) for _ in range(2))
     return Cotangents(below, scratch, empty((classes, n), dtype))
 
 
@@ -106,18 +110,20 @@ def forward_pass(
             return (
                 *product(maps[k][rows], inputs[k], z),
                 *(() if units.norm is None else (partial(units.norm.apply, z),)),
-                *f.apply(z),
+                *f.apply(whole(z)),
                 *units.masked(z, units.following[: len(z)]),
             )
 
         return by_rows(of, len(maps[k]), maps[k].size * design.shape[1], team)
 
     runs = tuple(chain.from_iterable(map(layer, range(len(to.hidden)))))
+    # The quicker one to call copies what isn't contiguous.
+    last = maps[-1].dot if inputs[-1].flags.forc else partial(np.matmul, maps[-1])
 
     def run(logits: Array) -> None:
         call(runs)
         if team.leads:
-            maps[-1].dot(inputs[-1], out=logits)
+            last(inputs[-1], out=logits)
 
     return run
 
@@ -147,8 +153,8 @@ def backward_pass(
             return (
                 *add_up,
                 *product(weights[k][rows], deltas[k], delta),
-                *f.slope(units.output, slope),
-                partial(np.multiply, delta, slope, delta),
+                *f.slope(whole(units.output), whole(slope)),
+                partial(np.multiply, whole(delta), whole(slope), whole(delta)),
                 *units.masked(delta, delta),
                 *(() if units.norm is None else (partial(units.norm.pull_back, delta),)),
             )

@@ -17,13 +17,13 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from fnn.arrays import Array, empty
+from fnn.arrays import Array, empty, pitched
 from fnn.calls import Run, Runs
 
 LIMIT = 1_000_000  # multiply-adds of a product that isn't copied
 SHORT = 128  # terms of a sum, up to which a product may be cut at will
 WORTH_TURNING = 100_000  # multiply-adds, from which a second factor is better copied than taken transposed
-WORTH_SWAPPING = 1 << 17  # elements of a product of two transposed factors, up to which it is made the other way round
+WORTH_SWAPPING = 256  # rows of a product of two transposed factors, up to which it is made the other way round
 SMALL = 1 << 15  # elements of a second factor that is turned even so
 WALK = 1 << 19  # bytes that the rows of a transposed factor may be spread over: beyond, they take too many pages
 ROWS = 24  # of a piece, or a multiple: the kernels take 4, 6 or 8 at a time ...
@@ -110,8 +110,8 @@ def product(a: Array, b: Array, out: Array) -> Runs:
     factors lie in memory row by row.
     """
     stacks = tuple(cut(a, b, out))
-    if stacks[0][0] is a and _walk(a) > 0 < _walk(b) and out.size <= WORTH_SWAPPING and _copied(a, b):
-        swapped = empty(out.T.shape, out.dtype)
+    if stacks[0][0] is a and _walk(a) > 0 < _walk(b) and len(out) <= WORTH_SWAPPING and _copied(a, b):
+        swapped = pitched(out.shape[1], len(out), out.dtype)
         return _whole(b.T, a.T, swapped), partial(np.copyto, out, swapped.T)
     return tuple(_whole(*stack) for stack in stacks)
 
@@ -134,6 +134,6 @@ def product_with_transposed(a: Array, b: Array, out: Array) -> Runs:
 
 def _whole(a: Array, b: Array, out: Array) -> Run:
     # ``dot`` takes less time to call, but copies what isn't contiguous, and doesn't know stacks.
-    if a.ndim == 2 and a.flags.forc and b.flags.forc:
+    if a.ndim == 2 and a.flags.forc and b.flags.forc and out.flags.c_contiguous:
         return partial(a.dot, b, out)
     return partial(np.matmul, a, b, out)

@@ -23,7 +23,7 @@ from attrs import evolve
 import fnn
 from fnn import calibration, threads
 from fnn.activations import ACTIVATIONS
-from fnn.arrays import Array, copy, dealt, map_arrays, thaw_given
+from fnn.arrays import Array, copy, dealt, map_arrays, pitched, thaw_given, whole
 from fnn.calls import Runs, by_rows, call
 from fnn.data import Dataset
 from fnn.products import product, product_with_transposed
@@ -96,11 +96,11 @@ def floor(sizes: tuple[int, ...], cell: Cell, steps: int, cores: int) -> Block:
     """The matrix products of a step as we have them made, of layers no wider by ones for the biases."""
     team = Team(cores)
     draw = lambda *shape: copy(np.random.default_rng(0).random(shape, np.float32), team.empty)  # noqa: E731
-    inputs = [draw(cell.batch, sizes[0]).T, *(draw(width, cell.batch) for width in sizes[1:-1])]
+    inputs = [draw(cell.batch, sizes[0]).T, *(_rows(width, cell, team) for width in sizes[1:-1])]
 
     def layer(k: int) -> Runs:
         a, (i, o) = inputs[k], sizes[k : k + 2]
-        w, dw, z, delta, below = draw(i, o), draw(i, o), draw(o, cell.batch), draw(o, cell.batch), draw(i, cell.batch)
+        w, dw, (z, delta, below) = draw(i, o), draw(i, o), (_rows(width, cell, team) for width in (o, o, i))
 
         def backward(rows: slice) -> Runs:
             add_up = product_with_transposed(a[rows], delta, dw[rows])
@@ -111,6 +111,13 @@ def floor(sizes: tuple[int, ...], cell: Cell, steps: int, cores: int) -> Block:
         return forward + by_rows(backward, i, work * (2 if k else 1), team)
 
     return _repeated(tuple(chain.from_iterable(map(layer, range(len(inputs))))), steps, team)
+
+
+def _rows(width: int, cell: Cell, team: Team) -> Array:
+    """What there is of a layer's units: random numbers, as a pass lays them out."""
+    out = pitched(width, cell.batch, np.float32, team.empty)
+    out[:] = np.random.default_rng(0).normal(0, 1, out.shape)
+    return out
 
 
 def _repeated(runs: Runs, steps: int, team: Team) -> Block:
@@ -144,12 +151,10 @@ def update(sizes: tuple[int, ...], cell: Cell, steps: int, cores: int) -> Block:
 
 def units(sizes: tuple[int, ...], cell: Cell, steps: int, cores: int) -> Block:
     """The activation of each hidden layer, its slope and the product of the cotangent with that."""
-    f, generator, team = ACTIVATIONS[cell.activation], np.random.default_rng(0), Team(cores)
+    f, team = ACTIVATIONS[cell.activation], Team(cores)
 
     def layer(fan_in: int, width: int) -> Runs:
-        z, below, scratch = (
-            copy(generator.normal(0, 1, (width, cell.batch)).astype(np.float32), team.empty) for _ in range(3)
-        )
+        z, below, scratch = (whole(_rows(width, cell, team)) for _ in range(3))
 
         def of(rows: slice) -> Runs:
             # What is below stays as it is.

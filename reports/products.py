@@ -16,7 +16,7 @@ from functools import partial
 
 import numpy as np
 
-from fnn.arrays import empty
+from fnn.arrays import Array, empty, pitched
 from fnn.calls import Runs, call
 from fnn.cli import guarded
 from fnn.products import available, product, product_with_transposed
@@ -29,19 +29,20 @@ PIXELS = 784
 
 def layer(fan_in: int, fan_out: int, n: int) -> Iterator[tuple[Runs, Callable[[], object]]]:
     """Yield for each product of a layer: the calls of ours, if it is made otherwise, and that of one call."""
-    draw = lambda *shape: np.add(np.random.default_rng(0).random(shape, np.float32), 0, out=empty(shape, np.float32))  # noqa: E731
-    w, delta, z, dw, below = (
-        draw(fan_in + 1, fan_out),
-        draw(fan_out, n),
-        draw(fan_out, n),
-        draw(fan_in + 1, fan_out),
-        draw(fan_in, n),
-    )
-    a = draw(n, fan_in + 1).T if fan_in == PIXELS else draw(fan_in + 1, n)
-    yield changed(product(w.T, a, z)), lambda: w.T.dot(a, out=z)
-    yield changed(product_with_transposed(a, delta, dw)), lambda: a.dot(delta.T, out=dw)
+
+    def draw(rows: int, columns: int, allocate: Callable[..., Array] = pitched) -> Array:
+        out = allocate(rows, columns, np.float32)
+        out[:] = np.random.default_rng(0).random(out.shape, np.float32)
+        return out
+
+    together = lambda rows, columns, dtype: empty((rows, columns), dtype)  # noqa: E731
+    w, dw = (draw(fan_in + 1, fan_out, together) for _ in range(2))
+    delta, z, below = (draw(width, n) for width in (fan_out, fan_out, fan_in))
+    a = draw(n, fan_in + 1, together).T if fan_in == PIXELS else draw(fan_in + 1, n)
+    yield changed(product(w.T, a, z)), lambda: np.matmul(w.T, a, out=z)
+    yield changed(product_with_transposed(a, delta, dw)), lambda: np.matmul(a, delta.T, out=dw)
     if fan_in != PIXELS:
-        yield changed(product(w[:-1], delta, below)), lambda: w[:-1].dot(delta, out=below)
+        yield changed(product(w[:-1], delta, below)), lambda: np.matmul(w[:-1], delta, out=below)
 
 
 def changed(ours: Runs) -> Runs:

@@ -7,7 +7,7 @@ from attrs import frozen
 from hypothesis import strategies as st
 
 from fnn.activations import ACTIVATIONS
-from fnn.arrays import Array, freeze
+from fnn.arrays import CLASH, Array, freeze
 from fnn.initializers import INITIALIZERS
 from fnn.losses import LOSSES
 from fnn.network import Params, Spec, init_params
@@ -46,9 +46,10 @@ def specs(
 
 @st.composite
 def cases(draw: st.DrawFn, max_batch: int = 50, **limits: object) -> Case:
-    """A network with drawn biases, too, and a batch with soft targets."""
+    """A network with drawn biases, too, and a batch with soft targets, whose rows may be kept apart."""
     spec = draw(specs(**limits))  # type: ignore[arg-type]
-    return case_of(spec, draw(st.integers(1, max_batch)), draw(seeds))
+    apart = CLASH // np.dtype(spec.dtype).itemsize
+    return case_of(spec, draw(st.integers(1, max_batch) | st.just(apart)), draw(seeds))
 
 
 def case_of(spec: Spec, n: int, seed: int) -> Case:

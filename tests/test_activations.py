@@ -58,3 +58,14 @@ def test_extremes_give_limits_without_a_warning(name: str, dtype: str) -> None:
 
 def test_the_slope_of_relu_at_its_kink_is_zero() -> None:
     assert not slope_of("ReLU", np.zeros(2)).any()
+
+
+@ROWS
+def test_what_is_applied_to_zeros_for_ever_stays_a_normal_number_or_zero(name: str) -> None:
+    """The columns that keep rows apart are activated at every step, and their slopes taken."""
+    a, slope = np.zeros(3, np.float32), np.zeros(3, np.float32)
+    for _ in range(10_000):
+        call(ACTIVATIONS[name].apply(a))
+        call(ACTIVATIONS[name].slope(a, slope))
+        for found in (a, slope):
+            assert np.all((found == 0) | ((np.abs(found) > 1e-30) & (np.abs(found) < 1e6)))

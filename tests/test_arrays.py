@@ -9,7 +9,7 @@ from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fnn.arrays import LINE, Array, dealt, freeze_all, map_arrays, rng, same, spans, thaw
+from fnn.arrays import CLASH, LINE, Array, dealt, freeze_all, map_arrays, pitched, rng, same, spans, thaw, whole
 
 
 @frozen(eq=False)
@@ -75,3 +75,14 @@ def test_streams_are_functions_of_their_key_and_differ_between_keys(seed: int, c
     keys = [(seed, "a", counter), (seed, "b", counter), (seed, "a", counter + 1), (seed + 1, "a", counter), (seed, "a")]
     assert draw(*keys[0]) == draw(*keys[0])
     assert len({draw(*key) for key in keys}) == len(keys)
+
+
+@given(st.integers(1, 5), st.integers(1, 300), st.sampled_from(["float32", "float64"]))
+def test_rows_are_kept_apart_by_columns_of_zeros(rows: int, columns: int, dtype: str) -> None:
+    found = pitched(rows, columns, dtype, lambda shape, dtype: np.full(shape, np.nan, dtype))
+    assert found.shape == (rows, columns) and np.isnan(found).all()
+    between = whole(found)[:, columns:]
+    assert between.nbytes == rows * (0 if columns * found.itemsize % CLASH else LINE) and not between.any()
+    assert found.strides[0] % CLASH and whole(found).flags.c_contiguous
+    some = whole(found[1:])
+    assert len(some) == rows - 1 and np.shares_memory(some, found) == (rows > 1)

@@ -9,10 +9,12 @@ import pytest
 
 from fnn import calls, products
 from fnn.activations import ACTIVATIONS
-from fnn.arrays import copy
+from fnn.arrays import CLASH, copy
 from fnn.network import Spec, design_matrix, gradient_pass, init_params
 from fnn.teams import Team
 from tests.test_network import close
+
+N = CLASH // 8  # samples, whose rows are kept apart
 
 
 def shared(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,7 +29,7 @@ def gradient(
     normalizes: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the gradient and the logits of a batch, as a team of so many finds them."""
-    n, rng, team = 16, np.random.default_rng(0), Team(parts)
+    n, rng, team = N, np.random.default_rng(0), Team(parts)
     theta, x = init_params(spec, 0).theta, rng.random((n, spec.sizes[0]))
     wanted, logits = rng.random((10, n)) / n, np.empty((10, n))
     found, own = team.empty(theta.shape, theta.dtype), copy(theta, team.empty)
@@ -67,7 +69,7 @@ def test_products_in_pieces_make_the_gradient_of_whole_ones(parts: int, monkeypa
 
 def some_masks(spec: Spec) -> tuple[np.ndarray, ...]:
     rng = np.random.default_rng(1)
-    return tuple(rng.choice([0, 1.5], (width, 16)) for width in spec.sizes[1:-1])
+    return tuple(rng.choice([0, 1.5], (width, N)) for width in spec.sizes[1:-1])
 
 
 @pytest.mark.parametrize("parts", [2, 3])
