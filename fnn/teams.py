@@ -111,11 +111,6 @@ class Team:
         if interrupt:
             raise interrupt
 
-    def share(self, task: Callable[[int], None], parts: int) -> None:
-        """Do this process's part of a task, of one part for each, once all have come here."""
-        self.meet()
-        task(self.part)
-
     def meet(self) -> None:
         """Wait until all have come here: what they have written is there from now on."""
         if self.parts == 1:

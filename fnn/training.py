@@ -9,7 +9,7 @@ import numpy as np
 from attrs import frozen
 
 from fnn import threads
-from fnn.arrays import Array, Empty, dealt, empty, freeze, freeze_all, rng, thaw_given
+from fnn.arrays import Array, Empty, dealt, freeze, freeze_all, rng, thaw_given
 from fnn.augment import NOTHING, Augmentation, draw_masks, transform_of
 from fnn.data import Dataset, desired, epoch_order
 from fnn.errors import DivergenceError
@@ -17,7 +17,7 @@ from fnn.metrics import hits
 from fnn.network import Params, Spec, folded, gradient_pass, init_params
 from fnn.optimizers import averaged
 from fnn.teams import Memory, Team
-from fnn.updates import BLOCK, Optimizer, Signal, State, Step, bind, in_turn
+from fnn.updates import Optimizer, Signal, State, bind
 
 POPULATION = 5000  # images at least, where there are so many, whose statistics stand for those of all
 PIECES = 10  # of an epoch at most, between which a run may be shown, saved or stopped ...
@@ -152,9 +152,9 @@ def _work(plan: Plan, data: Dataset, state: TrainState, steps: range, team: Team
     order = epoch_order(n, plan.seed, state.epoch)
     theta = state.params.theta
     gradient, heard = team.empty(theta.shape, theta.dtype), team.empty((1,), float)  # the loss, where a rule hears it
-    update = bound_update(plan, theta, gradient, state.optimizer_state, team)
+    update = bind(plan.optimizer, spec.sizes, theta, gradient, state.optimizer_state, team=team)
     windows = tuple(_windows(size, max(1, WINDOW // size), n, steps.start, steps.stop))
-    masks = {b: masks_of(plan, b, team.empty) for b in {b for _, b, _ in windows}}
+    masks = {b: _masks(plan, b, team.empty) for b in {b for _, b, _ in windows}}
     passes = {b: gradient_pass(spec, theta, gradient, b, each, plan.normalizes, team) for b, each in masks.items()}
     change = transform_of(plan.augmentation, spec.sizes[0], plan.seed, data.features)
 
@@ -194,13 +194,7 @@ def _work(plan: Plan, data: Dataset, state: TrainState, steps: range, team: Team
     return work
 
 
-def bound_update(plan: Plan, theta: Array, gradient: Array, memory: State, team: Team) -> Step:
-    """Return the plan's update of these arrays, to be overwritten, each process a part."""
-    apply = team.share if team.parts > 1 else in_turn
-    return bind(plan.optimizer, plan.spec.sizes, theta, gradient, memory, BLOCK, team.parts, apply)
-
-
-def masks_of(plan: Plan, n: int, empty: Empty = empty) -> tuple[Array, ...]:
+def _masks(plan: Plan, n: int, empty: Empty) -> tuple[Array, ...]:
     """Allocate the masks of dropout, one for each hidden layer and overwritten at each step; none without dropout."""
     hidden = plan.spec.sizes[1:-1] if plan.dropout else ()
     return tuple(empty((width, n), plan.spec.dtype) for width in hidden)

@@ -14,6 +14,7 @@ from attrs import evolve, frozen
 
 from fnn.arrays import LINE, Array, dealt, empty, freeze, freeze_all, map_arrays, spans, thaw
 from fnn.network import Params, weight_spans
+from fnn.teams import SOLO, Team
 
 State = Any  # each optimizer's own frozen record
 BLOCK = 3 << 14  # elements of a block, about: few enough for a second-level cache, many enough to make calls cheap
@@ -73,13 +74,6 @@ class Optimizer:
 
 
 Step = Callable[[Signal, State], State]
-Apply = Callable[[Callable[[int], None], int], None]
-
-
-def in_turn(task: Callable[[int], None], parts: int) -> None:
-    """Do the parts of a task one after the other."""
-    for part in range(parts):
-        task(part)
 
 
 def bind(
@@ -89,15 +83,13 @@ def bind(
     grad: Array,
     state: State,
     block: int = BLOCK,
-    parts: int = 1,
-    apply: Apply = in_turn,
+    team: Team = SOLO,
 ) -> Step:
     """Return the update that overwrites ``theta`` and the arrays of ``state``, the caller's own, block by block.
 
-    The blocks are dealt to ``parts`` that write different memory, so that ``apply`` may do them at the same time. They
-    are of about ``block`` elements, equal but for each part's last.
+    The blocks are of about ``block`` elements, equal but for the last of each part that a process of the ``team`` does.
     """
-    wholes = dealt(theta.size, parts, LINE)  # of whole lines: no two parts write into one
+    wholes = dealt(theta.size, team.parts, LINE)  # of whole lines: no two parts write into one
     most = theta.size - wholes[-1].start
     block = -(-most // max(1, round(most / block)) // LINE) * LINE
     scratch = [empty((min(block, theta.size),), theta.dtype) for _ in wholes]
@@ -117,12 +109,9 @@ def bind(
 
     def step(signal: Signal, state: State) -> State:
         signal, state = optimizer.begin(signal, state)
-
-        def task(part: int) -> None:
-            for block, slots in shares[part]:
-                optimizer.rule(signal, block, slots)
-
-        apply(task, parts)
+        team.meet()  # before any rule changes what all have looked at
+        for block, slots in shares[team.part]:
+            optimizer.rule(signal, block, slots)
         return state
 
     return step

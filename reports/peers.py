@@ -28,8 +28,7 @@ from fnn.calls import Runs, by_rows, call
 from fnn.data import Dataset
 from fnn.products import product, product_with_transposed
 from fnn.teams import Team
-from fnn.training import bound_update
-from fnn.updates import Signal
+from fnn.updates import Signal, bind
 from reports.cells import Cell, cell_of
 
 Block = Callable[[], object]
@@ -135,7 +134,7 @@ def update(sizes: tuple[int, ...], cell: Cell, steps: int, cores: int) -> Block:
     params = fnn.init_params(plan.spec, 0)
     gradient = np.random.default_rng(0).normal(0, 1e-3, params.theta.size).astype(np.float32)
     theta, memory, wanted = thaw_given([(params.theta, plan.optimizer.init(params), gradient)], team.empty)
-    step = bound_update(plan, theta, wanted, memory, team)
+    step = bind(plan.optimizer, sizes, theta, wanted, memory, team=team)
 
     def work() -> None:
         for k in range(steps):

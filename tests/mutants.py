@@ -17,6 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 TESTS = [
+    "arrays",
     "activations",
     "initializers",
     "losses",
@@ -100,7 +101,7 @@ MUTANTS = (
     ("teams", "interrupt = error", "raise"),
     ("normalization", "z, scratch = (empty(", "z, scratch = (np.empty("),
     ("training", "drops)\n                    team.meet()\n", "drops)\n"),
-    ("training", "masks_of(plan, b, team.empty)", "masks_of(plan, b)"),
+    ("training", "_masks(plan, b, team.empty)", "_masks(plan, b, np.empty)"),
     ("training", "1 if team.parts > 1 else plan.threads", "2"),
     ("teams", "watched > WATCHES * PATIENCE", "False"),
     ("teams", "(memory or Memory()).empty if self.parts > 1 else empty", "empty"),
@@ -146,7 +147,8 @@ MUTANTS = (
     ("optimizers", "np.multiply(theta, strength, out=s)", "np.multiply(theta, 2 * strength, out=s)"),
     ("optimizers", "scale=limit / norm", "scale=limit"),
     ("optimizers", "norm > limit else signal", "norm < limit else signal"),
-    ("updates", "shares[part]", "shares[0]"),
+    ("updates", "shares[team.part]", "shares[0]"),
+    ("updates", "team.meet()  # before any", "pass  # before any"),
     ("optimizers", "signal.learning_rate * schedule(signal.step)", "signal.learning_rate * schedule(signal.step - 1)"),
     ("updates", "theta, private = np.array(params.theta), thaw(state)", "theta, private = np.array(params.theta), state"),
     ("optimizers", "        array += bias\n        array -= bias\n", ""),

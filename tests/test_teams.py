@@ -58,19 +58,6 @@ def test_each_process_does_its_part_and_sees_what_the_others_did(parts: int) -> 
         assert len(set(pids.tolist())) == parts and pids[-1] == os.getpid()
 
 
-def test_a_task_is_done_when_all_have_come() -> None:
-    team = Team(3)
-    done = team.empty((2, 3), np.int64)
-
-    def work() -> None:
-        done[0, team.part] = 1
-        team.share(lambda part: done.__setitem__((1, part), done[0].sum()), 3)
-
-    done[:] = 0
-    team.run(work)
-    assert done.tolist() == [[1] * 3, [3] * 3]
-
-
 def test_who_waits_for_long_sleeps() -> None:
     team = Team(2)
     used = team.empty((1,), float)

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fnn import updates
-from fnn.arrays import freeze, map_arrays, same, thaw
+from fnn.arrays import copy, freeze, map_arrays, same
 from fnn.network import Params
 from fnn.optimizers import OPTIMIZERS, with_averaging, with_clipping, with_decoupled_decay, with_l2, with_schedule
 from fnn.schedules import warmup_cosine
-from fnn.updates import Signal, bind, in_turn
+from fnn.teams import Team
+from fnn.updates import Signal, bind
 from tests.strategies import generators
 from tests.test_optimizers import ROWS, SIZES, N, gradients
 
@@ -31,18 +32,28 @@ def test_blocks_of_any_size_give_bitwise_the_same(
     theta, grads = rng.normal(size=N).astype(dtype), gradients(rng, 10).astype(dtype)
 
     def run(block: int, parts: int) -> tuple[bytes, Any]:
-        private, grad = np.array(theta), np.empty_like(theta)
-        state = thaw(optimizer.init(Params(SIZES, freeze(np.array(theta)))))
-        update = bind(optimizer, SIZES, private, grad, state, block, parts, in_turn)
-        for step, g in enumerate(grads, 1):
-            grad[:] = g
-            state = update(Signal(grad, 0.1, step, 1.0 / step), state)
+        team = Team(parts)
+        private, grad = copy(theta, team.empty), team.empty(theta.shape, theta.dtype)
+        begun = map_arrays(lambda a: copy(a, team.empty), optimizer.init(Params(SIZES, freeze(np.array(theta)))))
+        update = bind(optimizer, SIZES, private, grad, begun, block, team)
+
+        def work() -> Any:
+            state = begun
+            for step, g in enumerate(grads, 1):
+                if team.leads:
+                    grad[:] = g
+                team.meet()
+                state = update(Signal(grad, 0.1, step, 1.0 / step), state)
+                team.meet()
+            return state
+
+        state = team.run(work)
         return private.tobytes(), state
 
     whole, state = run(N, 1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(updates, "LINE", 1)  # for several parts of so few parameters
-        found, other = run(data.draw(st.integers(1, N)), data.draw(st.integers(1, 4)))
+        found, other = run(data.draw(st.integers(1, N)), data.draw(st.integers(1, 3)))
     assert found == whole and same(state, other)
 
 
