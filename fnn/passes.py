@@ -149,12 +149,11 @@ def backward_pass(
             add_up = product_with_transposed(inputs[k][rows], deltas[k], gradients[k][rows])
             if not k:
                 return add_up
-            units, delta, slope = at.hidden[k - 1].of(rows), deltas[k - 1][rows], to.scratch[k - 1][rows]
+            units, delta, scratch = at.hidden[k - 1].of(rows), deltas[k - 1][rows], to.scratch[k - 1][rows]
             return (
                 *add_up,
                 *product(weights[k][rows], deltas[k], delta),
-                *f.slope(whole(units.output), whole(slope)),
-                partial(np.multiply, whole(delta), whole(slope), whole(delta)),
+                *f.pull_back(whole(units.output), whole(delta), whole(scratch)),
                 *units.masked(delta, delta),
                 *(() if units.norm is None else (partial(units.norm.pull_back, delta),)),
             )

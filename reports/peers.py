@@ -149,16 +149,15 @@ def update(sizes: tuple[int, ...], cell: Cell, steps: int, cores: int) -> Block:
 
 
 def units(sizes: tuple[int, ...], cell: Cell, steps: int, cores: int) -> Block:
-    """The activation of each hidden layer, its slope and the product of the cotangent with that."""
+    """The activation of each hidden layer, and its cotangent."""
     f, team = ACTIVATIONS[cell.activation], Team(cores)
 
     def layer(fan_in: int, width: int) -> Runs:
-        z, below, scratch = (whole(_rows(width, cell, team)) for _ in range(3))
+        z, delta, scratch = (whole(_rows(width, cell, team)) for _ in range(3))
+        delta[:] = 0  # it is overwritten again and again, and not to become tiny
 
         def of(rows: slice) -> Runs:
-            # What is below stays as it is.
-            multiply = partial(np.multiply, below[rows], scratch[rows], scratch[rows])
-            return (*f.apply(z[rows]), *f.slope(z[rows], scratch[rows]), multiply)
+            return *f.apply(z[rows]), *f.pull_back(z[rows], delta[rows], scratch[rows])
 
         return by_rows(of, width, fan_in * width * cell.batch, team)
 

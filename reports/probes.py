@@ -30,9 +30,9 @@ def look(spec: Spec, params: Params, data: Dataset, count: int = SAMPLE) -> Look
     x, labels = data.x[:count], data.labels[:count]
     _, gradient = loss_and_grad(spec, params, x, targets(labels, data.classes, dtype=spec.dtype).T)
     hidden = [units.output for units in forward(spec, params, x).layers.hidden]  # (width, n)
-    slopes = [np.empty_like(a) for a in hidden]
+    slopes = [np.ones_like(a) for a in hidden]
     for a, slope in zip(hidden, slopes, strict=True):
-        call(spec.nonlinearity.slope(a, slope))
+        call(spec.nonlinearity.pull_back(a, slope, np.empty_like(slope)))
     steepest = {"sigmoid": 0.25}.get(spec.activation, 1.0)
     return Look(
         _norms(matrices(spec.sizes, gradient)),

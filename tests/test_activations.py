@@ -18,8 +18,8 @@ NUMBERS = arrays(np.float64, st.integers(1, 20), elements=st.floats(-30, 30))
 
 
 def slope_of(name: str, a: np.ndarray) -> np.ndarray:
-    out = np.full_like(a, np.nan)
-    call(ACTIVATIONS[name].slope(a, out))
+    out = np.ones_like(a)
+    call(ACTIVATIONS[name].pull_back(a, out, np.full_like(a, np.nan)))
     return out
 
 
@@ -37,6 +37,15 @@ def test_the_slope_of_the_output_is_the_derivative(name: str, z: np.ndarray) -> 
     # 1 - a^2 and (1 - a) a lose what a's own rounding, 2^-53, has lost.
     expected = reference.derivative(reference.F[name], z, np.ones_like(z))
     np.testing.assert_allclose(slope, expected, rtol=1e-14, atol=1e-15)
+
+
+@ROWS
+@given(z=NUMBERS, factor=st.floats(-10, 10))
+def test_a_cotangent_is_multiplied_by_the_slope_and_the_output_left(name: str, z: np.ndarray, factor: float) -> None:
+    a = ACTIVATIONS[name].value(z)
+    delta = np.full_like(a, factor)
+    call(ACTIVATIONS[name].pull_back(a, delta, np.empty_like(a)))
+    np.testing.assert_array_equal(delta, slope_of(name, a) * factor)
 
 
 @ROWS
@@ -62,10 +71,10 @@ def test_the_slope_of_relu_at_its_kink_is_zero() -> None:
 
 @ROWS
 def test_what_is_applied_to_zeros_for_ever_stays_a_normal_number_or_zero(name: str) -> None:
-    """The columns that keep rows apart are activated at every step, and their slopes taken."""
-    a, slope = np.zeros(3, np.float32), np.zeros(3, np.float32)
+    """The columns that keep rows apart are activated at every step, and pulled back."""
+    a, delta, scratch = np.zeros((3, 3), np.float32)
     for _ in range(10_000):
         call(ACTIVATIONS[name].apply(a))
-        call(ACTIVATIONS[name].slope(a, slope))
-        for found in (a, slope):
+        call(ACTIVATIONS[name].pull_back(a, delta, scratch))
+        for found in (a, delta):
             assert np.all((found == 0) | ((np.abs(found) > 1e-30) & (np.abs(found) < 1e6)))
