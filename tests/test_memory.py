@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from fnn import activations, calibration, memory
+from fnn import calibration, memory
 from fnn.config import Config, plan_of
 from fnn.datasets import Images, load
 from fnn.errors import UserError
@@ -46,7 +46,6 @@ def test_the_estimate_covers_large_batches_and_the_trial_of_threads(images: Imag
     config = Config(activation=activation, hidden_size=(1000, 900), batch_size=2000, epochs=1)
     parts = parts_of(config, images)
     plan = plan_for(config, parts)
-    activations._zeros.cache_clear()
     assert _peak(lambda: calibration.seconds(plan, parts.train, (1, 2))) < memory.estimate(config, images)
     assert _peak(lambda: _drain(observe(config, parts))) < memory.estimate(config, images)
 
