@@ -265,4 +265,4 @@ def test_a_step_s_multiply_adds_are_those_of_its_products_and_bound_the_pieces_o
     plan = Plan(Spec(sizes), OPTIMIZERS["sgd"](), batch_size=64)
     assert plan.multiply_adds(6400) == pytest.approx(sum(3 * i * o for i, o in pairwise(sizes)) * 64, rel=0.01)
     assert plan.multiply_adds(10) == plan.multiply_adds(6400) * 10 / 64
-    assert [plan.pieces(n) for n in (10, 6400, 30_000, 60_000, 600_000)] == [1, 1, 2, 4, 10]
+    assert [plan.pieces(n) for n in (10, 6400, 75_000, 150_000, 1_500_000)] == [1, 1, 2, 4, 10]
