@@ -34,7 +34,7 @@ class Activation:
         >>> ACTIVATIONS["ReLU"].value(np.array([-1.0, 2.0]))
         array([0., 2.])
         """
-        out = np.array(z)
+        out = np.array(z, np.result_type(z, ONE))
         with np.errstate(over="ignore"):
             call(self.apply(out))
         return freeze(out)
@@ -54,8 +54,8 @@ def _sigmoid(z: Array) -> Runs:
 
 
 def _pull_back_sigmoid(a: Array, delta: Array, scratch: Array) -> Runs:
-    slope = partial(np.subtract, ONE, a, scratch), partial(np.multiply, scratch, a, scratch)
-    return *slope, partial(np.multiply, delta, scratch, delta)
+    write_slope = partial(np.subtract, ONE, a, scratch), partial(np.multiply, scratch, a, scratch)
+    return *write_slope, partial(np.multiply, delta, scratch, delta)
 
 
 def _tanh(z: Array) -> Runs:
@@ -63,8 +63,8 @@ def _tanh(z: Array) -> Runs:
 
 
 def _pull_back_tanh(a: Array, delta: Array, scratch: Array) -> Runs:
-    slope = partial(np.multiply, a, a, scratch), partial(np.subtract, ONE, scratch, scratch)
-    return *slope, partial(np.multiply, delta, scratch, delta)
+    write_slope = partial(np.multiply, a, a, scratch), partial(np.subtract, ONE, scratch, scratch)
+    return *write_slope, partial(np.multiply, delta, scratch, delta)
 
 
 def _relu(z: Array) -> Runs:
@@ -74,7 +74,8 @@ def _relu(z: Array) -> Runs:
 
 def _pull_back_relu(a: Array, delta: Array, scratch: Array) -> Runs:
     # The subgradient at the kink is 0, as in every framework (Bertoin et al. 2021 study the choice).
-    positive = scratch.reshape(-1).view(bool)[: a.size].reshape(a.shape)
+    # A product with what is true or false takes as long as one with its copy as numbers and the copying.
+    positive = scratch.reshape(-1).view(bool)[: a.size].reshape(a.shape)  # a byte an element, at the memory's beginning
     return partial(np.greater, a, ZERO, positive), partial(np.multiply, delta, positive, delta)
 
 

@@ -1,4 +1,4 @@
-"""Arrays and records of arrays: freezing, thawing, and cutting flat vectors into blocks that fit a cache."""
+"""Arrays and records of arrays: freezing, thawing, cutting flat vectors into blocks, and rows that caches like."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ Empty = Callable[[tuple[int, ...], DTypeLike], Array]
 def pitch(columns: int, dtype: DTypeLike) -> int:
     """Return how many elements from the beginning of a row to that of the next serve rows of so many best.
 
-    Rows some power of two apart fall on few sets of a cache, where those that one walks down a column through displace
-    each other; a line more between them, and they don't (Lam, Rothberg & Wolf 1991, "The cache performance and
-    optimizations of blocked algorithms").
+    Rows a multiple of 512 bytes apart share 8 of the 64 sets of a first-level cache, or fewer, where those that one
+    walks down a column through displace each other; a line more between them, and they don't (Lam, Rothberg & Wolf
+    1991, "The cache performance and optimizations of blocked algorithms").
 
     >>> pitch(128, np.float32), pitch(100, np.float32)
     (144, 100)
     """
     itemsize = np.dtype(dtype).itemsize
-    return columns + LINE // itemsize if columns * itemsize % CLASH == 0 else columns
+    return columns + LINE // itemsize if columns and columns * itemsize % CLASH == 0 else columns
 
 
 def pitched(rows: int, columns: int, dtype: DTypeLike, empty: Empty = empty) -> Array:
@@ -74,13 +74,15 @@ def pitched(rows: int, columns: int, dtype: DTypeLike, empty: Empty = empty) -> 
     return out[:, :columns]
 
 
-def whole(x: Array) -> Array:
+def with_gaps(x: Array) -> Array:
     """Return some rows of a pitched array with what keeps them apart: one contiguous piece of memory.
 
-    >>> whole(pitched(3, 128, np.float32)[1:]).shape
+    >>> with_gaps(pitched(3, 128, np.float32)[1:]).shape
     (2, 144)
     """
-    return as_strided(x, (len(x), x.strides[0] // x.itemsize))
+    columns = pitch(x.shape[1], x.dtype)
+    assert x.strides == (columns * x.itemsize, x.itemsize), "rows of a pitched array"
+    return as_strided(x, (len(x), columns))
 
 
 def copy(array: Array, empty: Empty = empty) -> Array:

@@ -45,7 +45,7 @@ def seconds(plan: Plan, data: Dataset, counts: tuple[int, ...]) -> list[float]:
     It is one of training, at a rate of zero, and of each piece of an epoch what it takes to begin.
     """
     plan = evolve(plan, learning_rate=0.0)
-    _timed(evolve(plan, threads=counts[0]), data, 1)  # finds everything cold
+    _timed(evolve(plan, threads=counts[0]), data, 1)  # not counted: it finds everything cold
     turns = [[_turn(evolve(plan, threads=count), data) for count in counts] for _ in range(TURNS)]
     return [statistics.median(times) for times in zip(*turns, strict=True)]
 

@@ -39,11 +39,13 @@ def estimate(config: Config, images: Images) -> int:
     rows, features = len(images.train_images), _features(config, images)
     vectors = max(3 + slots(config), 2 * (1 + slots(config)))
     hidden = sum(config.hidden_size) * (config.num_layers if len(config.hidden_size) == 1 else 1)
-    batch = pitch(min(config.batch_size, rows), config.dtype)
+    batch = min(config.batch_size, rows)
+    both = sum(pitch(n, config.dtype) for n in (batch, rows % batch))  # a short last one has arrays of its own
     values = (
         parameters(config, images) * vectors
         + batch * (features + 1)
-        + max((5 + 2 * bool(config.dropout) + 2 * (config.normalization != "none")) * batch, ROWS) * hidden
+        # Of a unit its output, cotangent and scratch memory, and a copy for a product; what wide rows are is less.
+        + max((4 + 2 * bool(config.dropout) + 2 * (config.normalization != "none")) * both, ROWS) * hidden
     )
     if config.normalization != "none":  # statistics of many images at once
         values += rows // stride(rows) * (hidden + (features + 1) * bool(FEATURES[config.features].fit))

@@ -5,9 +5,9 @@ biases are one matrix: ``[W; b]`` of shape ``(fan_in + 1, fan_out)``. Then each 
 ``z = [W; b]^T [a; 1]``, and two backward, with no separate sum for biases; nothing is copied but where
 ``fnn.products`` gains by it. A layer's work is bound by rows, one for each unit, which a team may share.
 
-Rows are kept apart where caches want it (``arrays.pitch``). What is done to each element is done to whole rows, as one
-piece of memory, and so to the numbers between them, too: nobody looks at these, and they begin as zeros, of which no
-activation makes infinite or tiny ones.
+Rows are kept apart where caches want it (``arrays.pitch``). What an activation does is done to rows and gaps, as one
+piece of memory: nobody looks at the numbers in the gaps, and they begin as zeros, of which no activation makes infinite
+or tiny ones.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import numpy as np
 from attrs import frozen
 
 from fnn.activations import Activation
-from fnn.arrays import Array, Empty, empty, map_arrays, pitched, whole
+from fnn.arrays import Array, Empty, empty, map_arrays, pitched, with_gaps
 from fnn.calls import Runs, by_rows, call
 from fnn.normalization import Normalized
-from fnn.products import product, product_with_transposed
+from fnn.products import multiplication, product, product_with_transposed
 from fnn.teams import SOLO, Team
 
 
@@ -58,7 +58,7 @@ class Cotangents:
     """What a backward pass writes: the loss's derivatives with respect to each layer's ``z``."""
 
     hidden: tuple[Array, ...]  # (width, n)
-    scratch: tuple[Array, ...]  # of the same shapes
+    scratch: Array  # for the widest of these
     output: Array  # (classes, n)
 
 
@@ -89,8 +89,8 @@ def activations(
 def cotangents(sizes: tuple[int, ...], dtype: str, n: int, empty: Empty = empty) -> Cotangents:
     """Allocate, by ``empty``, the cotangents of a batch of ``n`` samples."""
     *hidden, classes = sizes[1:]
-    below, scratch = (tuple(pitched(width, n, dtype, empty) for width in hidden) for _ in range(2))
-    return Cotangents(below, scratch, empty((classes, n), dtype))
+    below = tuple(pitched(width, n, dtype, empty) for width in hidden)
+    return Cotangents(below, pitched(max(hidden, default=0), n, dtype, empty), empty((classes, n), dtype))
 
 
 def forward_pass(
@@ -99,7 +99,8 @@ def forward_pass(
     """Return ``run(logits)``, which writes the activations ``a = f([W; b]^T [a; 1])`` layer by layer, and last ``z``.
 
     ``maps`` are the transposed matrices ``[W; b]^T``, ``design`` is the batch as ``[x; 1]``, (features + 1, n). With
-    masks of dropout ``m`` the next layer takes ``m * a`` instead. Of a team the lead writes the logits.
+    masks of dropout ``m`` the next layer takes ``m * a`` instead. Of a team the lead writes the logits, which are
+    contiguous.
     """
     inputs = (design, *(units.following for units in to.hidden))
 
@@ -110,20 +111,19 @@ def forward_pass(
             return (
                 *product(maps[k][rows], inputs[k], z),
                 *(() if units.norm is None else (partial(units.norm.apply, z),)),
-                *f.apply(whole(z)),
+                *f.apply(with_gaps(z)),
                 *units.masked(z, units.following[: len(z)]),
             )
 
         return by_rows(of, len(maps[k]), maps[k].size * design.shape[1], team)
 
     runs = tuple(chain.from_iterable(map(layer, range(len(to.hidden)))))
-    # The quicker one to call copies what isn't contiguous.
-    last = maps[-1].dot if inputs[-1].flags.forc else partial(np.matmul, maps[-1])
+    last = multiplication(maps[-1], inputs[-1])
 
     def run(logits: Array) -> None:
         call(runs)
         if team.leads:
-            last(inputs[-1], out=logits)
+            last(inputs[-1], logits)
 
     return run
 
@@ -149,11 +149,12 @@ def backward_pass(
             add_up = product_with_transposed(inputs[k][rows], deltas[k], gradients[k][rows])
             if not k:
                 return add_up
-            units, delta, scratch = at.hidden[k - 1].of(rows), deltas[k - 1][rows], to.scratch[k - 1][rows]
+            units, delta = at.hidden[k - 1].of(rows), deltas[k - 1][rows]
+            scratch = to.scratch[rows][: len(delta)]
             return (
                 *add_up,
                 *product(weights[k][rows], deltas[k], delta),
-                *f.pull_back(whole(units.output), whole(delta), whole(scratch)),
+                *f.pull_back(with_gaps(units.output), with_gaps(delta), with_gaps(scratch)),
                 *units.masked(delta, delta),
                 *(() if units.norm is None else (partial(units.norm.pull_back, delta),)),
             )

@@ -12,7 +12,7 @@ what it gains.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache, partial
 
 import numpy as np
@@ -133,7 +133,12 @@ def product_with_transposed(a: Array, b: Array, out: Array) -> Runs:
 
 
 def _whole(a: Array, b: Array, out: Array) -> Run:
-    # ``dot`` takes less time to call, but copies what isn't contiguous, and doesn't know stacks.
-    if a.ndim == 2 and a.flags.forc and b.flags.forc and out.flags.c_contiguous:
-        return partial(a.dot, b, out)
-    return partial(np.matmul, a, b, out)
+    return partial(multiplication(a, b) if out.flags.c_contiguous else partial(np.matmul, a), b, out)
+
+
+def multiplication(a: Array, b: Array) -> Callable[[Array, Array], object]:
+    """Return what is quickest to call to write ``a b`` into ``out``, contiguous: ``f(b, out)``.
+
+    ``dot`` is, but copies what isn't contiguous, and doesn't know stacks.
+    """
+    return a.dot if a.ndim == 2 and a.flags.forc and b.flags.forc else partial(np.matmul, a)

@@ -68,7 +68,7 @@ def run(config: Config, resume: bool = False, say: Say = print) -> dict[str, Any
     members = teachers(config, images)
     parts = parts_of(config, images)
     plan = plan_for(config, parts)
-    kept = _kept(images)
+    to_show = _for_the_end(images)
     used = calibration.choose(config.threads, plan, parts.train)
     config = evolve(config, threads=used)  # kept with the settings: another number would change the last bits
     plan = plan_for(config, parts)
@@ -85,6 +85,7 @@ def run(config: Config, resume: bool = False, say: Say = print) -> dict[str, Any
         stack.push(lambda kind, _error, _trace: tracker.finish(1 if kind else 0))
         request = stack.enter_context(deferred())
         out = Outlets(directory, tracker, say, identity(images, parts.fitted, members), Kept())
+        images = to_show  # lets go of the others
         state, reports, best = _where_it_was(plan, out) if resume else (None, (), None)
         write_json(directory / "config.json", settings)
         held_out = f"{len(parts.validation):,} to validate" if parts.validation else "none held out to validate"
@@ -95,10 +96,10 @@ def run(config: Config, resume: bool = False, say: Say = print) -> dict[str, Any
         )
         del state  # so that only the stream has it, which gives it up
         model, reports = _fit(config, plan, parts, images.class_names, stream, reports, best, out, request)
-        return _conclude(model, kept, reports, out, used)
+        return _conclude(model, images, reports, out, used)
 
 
-def _kept(images: Images) -> Images:
+def _for_the_end(images: Images) -> Images:
     """Return what of the images a run needs at its end, those to test on and the first of each class to train on.
 
     They are copies: the images may be mapped from a file that is cut short before.

@@ -21,7 +21,7 @@ from fnn.updates import Optimizer, Signal, State, bind
 
 POPULATION = 5000  # images at least, where there are so many, whose statistics stand for those of all
 PIECES = 10  # of an epoch at most, between which a run may be shown, saved or stopped ...
-PIECE = 5e10  # ... each of about so many multiply-adds at least, half a second: some ms are lost to begin one
+PIECE = 5e10  # ... each of about so many multiply-adds at least, some half a second: some ms are lost to begin one
 WINDOW = 1 << 12  # samples whose targets are made, and whose logits are counted, at a time
 
 

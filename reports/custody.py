@@ -15,7 +15,7 @@ SECRET = {"test_images", "test_labels"}
 #: What each place does with them. tests/test_custody.py holds the source against it.
 PLACES: Mapping[str, str] = {
     "fnn.datasets.Images": "the record that holds them",
-    "fnn.runner._kept": "copies them before training, so that a file that is cut short costs nothing",
+    "fnn.runner._for_the_end": "copies them before training, so that a file that is cut short costs nothing",
     "fnn.runner._conclude": "tests the model that the validation images have chosen, once, after training",
     "fnn.inference.assess": "tests a finished model for `python -m fnn evaluate`",
     "fnn.cli.data": "counts those that are training images, too, for `python -m fnn data`",

@@ -23,7 +23,7 @@ from attrs import evolve
 import fnn
 from fnn import calibration, threads
 from fnn.activations import ACTIVATIONS
-from fnn.arrays import Array, copy, dealt, map_arrays, pitched, thaw_given, whole
+from fnn.arrays import Array, copy, dealt, map_arrays, pitched, thaw_given, with_gaps
 from fnn.calls import Runs, by_rows, call
 from fnn.data import Dataset
 from fnn.products import product, product_with_transposed
@@ -99,7 +99,8 @@ def floor(sizes: tuple[int, ...], cell: Cell, steps: int, cores: int) -> Block:
 
     def layer(k: int) -> Runs:
         a, (i, o) = inputs[k], sizes[k : k + 2]
-        w, dw, (z, delta, below) = draw(i, o), draw(i, o), (_rows(width, cell, team) for width in (o, o, i))
+        w, dw, below = draw(i, o), draw(i, o), _rows(i, cell, team)
+        z, delta = (_rows(o, cell, team) if k < len(cell.hidden) else draw(o, cell.batch) for _ in range(2))
 
         def backward(rows: slice) -> Runs:
             add_up = product_with_transposed(a[rows], delta, dw[rows])
@@ -153,7 +154,7 @@ def units(sizes: tuple[int, ...], cell: Cell, steps: int, cores: int) -> Block:
     f, team = ACTIVATIONS[cell.activation], Team(cores)
 
     def layer(fan_in: int, width: int) -> Runs:
-        z, delta, scratch = (whole(_rows(width, cell, team)) for _ in range(3))
+        z, delta, scratch = (with_gaps(_rows(width, cell, team)) for _ in range(3))
         delta[:] = 0  # it is overwritten again and again, and not to become tiny
 
         def of(rows: slice) -> Runs:

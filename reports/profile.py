@@ -1,9 +1,10 @@
 """Where a step's time goes, and so what NumPy can't win: ``python -m reports.profile [--peers jax_scan,...] [--save]``.
 
 The step is timed in turns with its parts alone: the matrix *products*, which are the BLAS's; the optimizer's *update*,
-the hidden *units*' activations and slopes, and the *gather* of the batch, which are passes over arrays; and with all of
-these at widths of 1, where nothing is left but the interpreter, NumPy's *calls* and the loss. What a step takes besides
-is the *rest*: in its place each part finds its arrays in farther caches than alone, and memory is new now and then.
+the hidden *units*' activations and cotangents, and the *gather* of the batch, which are passes over arrays; and with
+all of these at widths of 1, where nothing is left but the interpreter, NumPy's *calls* and the loss. What a step takes
+besides is the *rest*: in its place each part finds its arrays in farther caches than alone, and memory is new now and
+then.
 
 Over the whole step of a peer, *bound* is what products and calls alone take: no faster pass over memory goes below that
 ratio. *least* adds the passes, each of them one function of NumPy over blocks that stay in the cache: NumPy has none

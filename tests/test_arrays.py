@@ -9,7 +9,7 @@ from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fnn.arrays import CLASH, LINE, Array, dealt, freeze_all, map_arrays, pitched, rng, same, spans, thaw, whole
+from fnn.arrays import CLASH, LINE, Array, dealt, freeze_all, map_arrays, pitched, rng, same, spans, thaw, with_gaps
 
 
 @frozen(eq=False)
@@ -83,8 +83,8 @@ def test_streams_are_functions_of_their_key_and_differ_between_keys(seed: int, c
 def test_rows_are_kept_apart_by_columns_of_zeros(rows: int, columns: int, dtype: str) -> None:
     found = pitched(rows, columns, dtype, lambda shape, dtype: np.full(shape, np.nan, dtype))
     assert found.shape == (rows, columns) and np.isnan(found).all()
-    between = whole(found)[:, columns:]
+    between = with_gaps(found)[:, columns:]
     assert between.nbytes == rows * (0 if columns * found.itemsize % CLASH else LINE) and not between.any()
-    assert found.strides[0] % CLASH and whole(found).flags.c_contiguous
-    some = whole(found[1:])
+    assert found.strides[0] % CLASH and with_gaps(found).flags.c_contiguous
+    some = with_gaps(found[1:])
     assert len(some) == rows - 1 and np.shares_memory(some, found) == (rows > 1)

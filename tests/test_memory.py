@@ -42,7 +42,7 @@ def test_the_estimate_is_that_of_a_run_to_a_half(images: Images, name: str, dtyp
 
 @pytest.mark.parametrize("activation", ["ReLU", "tanh"])
 def test_the_estimate_covers_large_batches_and_the_trial_of_threads(images: Images, activation: str) -> None:
-    """Activations that outweigh all else, of layers of unequal widths, which share no memory."""
+    """Activations that outweigh all else, of layers of unequal widths."""
     config = Config(activation=activation, hidden_size=(1000, 900), batch_size=2000, epochs=1)
     parts = parts_of(config, images)
     plan = plan_for(config, parts)

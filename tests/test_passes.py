@@ -9,12 +9,11 @@ import pytest
 
 from fnn import calls, products
 from fnn.activations import ACTIVATIONS
-from fnn.arrays import CLASH, copy
+from fnn.arrays import copy
 from fnn.network import Spec, design_matrix, gradient_pass, init_params
 from fnn.teams import Team
+from tests.strategies import APART
 from tests.test_network import close
-
-N = CLASH // 8  # samples, whose rows are kept apart
 
 
 def shared(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,7 +28,7 @@ def gradient(
     normalizes: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the gradient and the logits of a batch, as a team of so many finds them."""
-    n, rng, team = N, np.random.default_rng(0), Team(parts)
+    n, rng, team = APART, np.random.default_rng(0), Team(parts)
     theta, x = init_params(spec, 0).theta, rng.random((n, spec.sizes[0]))
     wanted, logits = rng.random((10, n)) / n, np.empty((10, n))
     found, own = team.empty(theta.shape, theta.dtype), copy(theta, team.empty)
@@ -69,17 +68,18 @@ def test_products_in_pieces_make_the_gradient_of_whole_ones(parts: int, monkeypa
 
 def some_masks(spec: Spec) -> tuple[np.ndarray, ...]:
     rng = np.random.default_rng(1)
-    return tuple(rng.choice([0, 1.5], (width, N)) for width in spec.sizes[1:-1])
+    return tuple(rng.choice([0, 1.5], (width, APART)) for width in spec.sizes[1:-1])
 
 
+@pytest.mark.parametrize("width", [31, 5])  # with 5 units some have none
 @pytest.mark.parametrize("parts", [2, 3])
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("normalizes", [False, True])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_a_team_that_shares_a_layer_s_units_makes_the_same_gradient(
-    activation: str, normalizes: bool, masked: bool, parts: int, monkeypatch: pytest.MonkeyPatch
+    activation: str, normalizes: bool, masked: bool, parts: int, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = Spec((50, 31, 47, 10), activation, dtype="float64")
+    spec = Spec((50, width, 47, 10), activation, dtype="float64")
     masks = some_masks if masked else lambda _spec: ()
     alone = gradient(spec, 1, masks, normalizes)
     shared(monkeypatch)

@@ -111,6 +111,20 @@ def test_everything_a_run_leaves_is_there_and_right(config: Config) -> None:
 
 
 @pytest.mark.usefixtures("no_figures")
+def test_the_first_image_of_each_class_is_shown_by_its_name(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple] = []
+    monkeypatch.setattr(runner.Tracker, "images", lambda _tracker, *given: shown.append(given))
+    labels = np.where(IMAGES.train_labels == 3, 7, IMAGES.train_labels)  # so that a class has none
+    monkeypatch.setattr(runner, "load", lambda *_: evolve(IMAGES, train_labels=labels))
+    run(config, say=quiet)
+    ((key, pictures, names),) = shown
+    there = [k for k in range(10) if k != 3]
+    assert key == "samples" and names == [IMAGES.class_names[k] for k in there]
+    for k, picture in zip(there, pictures, strict=True):
+        np.testing.assert_array_equal(picture, IMAGES.train_images[labels == k][0])
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_the_test_averages_over_views_and_the_validation_does_not(config: Config) -> None:
     plain = run(config, say=quiet)
     seen = run(evolve(config, views="both", run_dir=f"{config.run_dir}-both"), say=quiet)

@@ -227,7 +227,7 @@ def data() -> Dataset:
 
 
 def trained(threads: int, optimizer: training.Optimizer, steps: int | None = None, **settings: object) -> TrainState:
-    plan = Plan(Spec((25, 40, 30, 10)), optimizer, 0.01, 32, threads=threads, **settings)  # type: ignore[arg-type]
+    plan = Plan(Spec((25, 40, 20, 10)), optimizer, 0.01, 128, threads=threads, **settings)  # type: ignore[arg-type]
     return run_epoch(plan, data(), initial_state(plan), steps)
 
 
