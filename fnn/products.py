@@ -17,7 +17,7 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from fnn.arrays import Array, empty, pitched
+from fnn.arrays import Array, pitched
 from fnn.calls import Run, Runs
 
 LIMIT = 1_000_000  # multiply-adds of a product that isn't copied
@@ -128,7 +128,7 @@ def product_with_transposed(a: Array, b: Array, out: Array) -> Runs:
     near = 2 * _walk(a) <= WALK or (_walk(a) <= WALK and (2 * k <= SHORT or k * n <= SMALL))
     if k > SHORT or m * k * n < WORTH_TURNING or not near or not available():
         return (_whole(a, b.T, out),)
-    turned = empty((k, n), b.dtype)
+    turned = pitched(k, n, b.dtype)
     return partial(np.copyto, turned, b.T), *product(a, turned, out)
 
 
