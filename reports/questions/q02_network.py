@@ -38,8 +38,9 @@ def section() -> Section:
             """,
             code(passes.backward_pass),
             """
-            Activations are columns, `[a; 1]`. The mask is dropout's, the norm that of batch normalisation, each None
-            without it. From outside everything is a pure function: `fnn.forward`, `fnn.backward` and
+            Activations are columns, `[a; 1]`, whose rows in memory are kept a little apart for the cache's sake; the
+            gaps are activated along. The mask is dropout's, the norm that of batch normalisation, each None without it.
+            From outside everything is a pure function: `fnn.forward`, `fnn.backward` and
             `fnn.loss_and_grad` take frozen records and read-only arrays and return new ones.
             """,
             f"""
