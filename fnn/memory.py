@@ -44,7 +44,7 @@ def estimate(config: Config, images: Images) -> int:
     values = (
         parameters(config, images) * vectors
         + batch * (features + 1)
-        # Of a unit its output, cotangent and scratch memory, and a copy for a product; what wide rows are is less.
+        # Of a unit and sample the output, the cotangent, scratch memory and at most one copy for a product.
         + max((4 + 2 * bool(config.dropout) + 2 * (config.normalization != "none")) * both, ROWS) * hidden
     )
     if config.normalization != "none":  # statistics of many images at once
