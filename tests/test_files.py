@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -62,8 +61,9 @@ def test_temporaries_of_one_path_only_are_removed(tmp_path: Path) -> None:
 
 def test_a_full_disk_names_the_file_and_takes_back_the_torn_line(tmp_path: Path) -> None:
     script = """
-import sys
+import resource
 from fnn.files import append_line, write_atomically
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 for action in (lambda: append_line("lines", {"long": "x" * 2000}), lambda: write_atomically("file", b"x" * 2000)):
     try:
         action()
@@ -72,11 +72,8 @@ for action in (lambda: append_line("lines", {"long": "x" * 2000}), lambda: write
 append_line("lines", {"short": 1})
 """
     append_line(tmp_path / "lines", {"first": 0})
-    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))  # noqa: E731
     root = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, env=root, preexec_fn=limit, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=root, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("lines File too large\nfile File too large\n", "")
     assert read_lines(tmp_path / "lines") == [{"first": 0}, {"short": 1}]
     assert os.listdir(tmp_path) == ["lines"]
