@@ -3,8 +3,8 @@
 OpenBLAS first copies both factors of a product into an order of its own, which for batches of some dozens takes up to
 half the time. Where the processor has AVX-512, it leaves that out for products of at most a million multiply-adds
 (its ``interface/gemm.c`` and ``sgemm_small_kernel_permit_skylakex.c``). So larger ones are cut into such; one call of
-``matmul`` multiplies a stack of them. No sum is cut, so that nothing is left to be added up. What is copied all the
-same is copied sooner in some layouts than in others.
+``matmul`` multiplies a stack of them. Only the long sums of weights that are taken transposed are cut, too, and what is
+left is added up. What is copied all the same is copied sooner in some layouts than in others.
 
 Which products are cut, or made from which layout, is what was fastest on one such machine; ``reports.products`` tells
 what it gains.
@@ -17,18 +17,21 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from fnn.arrays import Array, pitched
+from fnn.arrays import LINE, Array, dealt, empty, pitched
 from fnn.calls import Run, Runs
 
 LIMIT = 1_000_000  # multiply-adds of a product that isn't copied
-SHORT = 128  # terms of a sum, up to which a product may be cut at will
+SHORT = 128  # terms of a sum, up to which a product may be cut at will ...
+NARROW = 256  # ... and beyond, columns of one that is
 WORTH_TURNING = 100_000  # multiply-adds, from which a second factor is better copied than taken transposed
 WORTH_SWAPPING = 256  # rows of a product of two transposed factors, up to which it is made the other way round
-SMALL = 1 << 15  # elements of a second factor that is turned even so
 WALK = 1 << 19  # bytes that the rows of a transposed factor may be spread over: beyond, they take too many pages
-ROWS = 24  # of a piece, or a multiple: the kernels take 4, 6 or 8 at a time ...
+ROWS = 12  # of a piece, or a multiple: the kernels take 4 or 6 at a time ...
 ROWS_OF_TRANSPOSED = 32  # ... and of two transposed factors 16 or more
 COLUMNS = 512, 256, 128, 64, 32  # of a piece
+AREA = 6144  # elements of a piece: with more rows, often far apart, it would not stay in a first-level cache
+STRIPPED = 256, 128, 1 << 17  # rows, columns and elements of a product by strips: at least, at most and at most
+TERMS = 512  # of a sum by strips: a strip of so many lines fills a first-level cache
 KERNELS = {"SkylakeX", "Cooperlake", "SapphireRapids"}  # OpenBLAS's names of the processors that have such kernels
 
 Triple = tuple[Array, Array, Array]
@@ -51,7 +54,7 @@ def shape_of_pieces(m: int, k: int, n: int, walk: int = 0, walk_of_second: int =
     ``walk`` and ``walk_of_second`` are what the rows of a transposed factor are spread over, 0 of one that isn't.
 
     >>> shape_of_pieces(2049, 64, 1024), shape_of_pieces(129, 128, 64)
-    ((24, 512), (120, 64))
+    ((12, 512), (96, 64))
     >>> shape_of_pieces(64, 64, 64), shape_of_pieces(785, 2048, 1024)
     (None, None)
     """
@@ -60,9 +63,9 @@ def shape_of_pieces(m: int, k: int, n: int, walk: int = 0, walk_of_second: int =
         return None
     step = ROWS_OF_TRANSPOSED if both else ROWS
     columns = next((c for c in COLUMNS if c <= n and step * c * k <= LIMIT), None)
-    if columns is None or (k > SHORT and n not in (columns, 2 * columns)):
+    if columns is None or (k > SHORT and (n > NARROW or n not in (columns, 2 * columns))):
         return None
-    return min(m, LIMIT // (columns * k) // step * step), columns
+    return min(m, max(step, min(LIMIT // k, AREA) // columns // step * step)), columns
 
 
 def _walk(x: Array) -> int:
@@ -91,7 +94,7 @@ def cut(a: Array, b: Array, out: Array) -> Iterator[Triple]:
 def _runs(size: int, piece: int) -> list[tuple[int, int, int]]:
     """Return (start, stop, length of a piece) of the whole pieces, and of the rest if there is one."""
     whole = size // piece * piece
-    return [(0, whole, piece)] + [(whole, size, size - whole)] * (size > whole)
+    return [(0, whole, piece)] * (whole > 0) + [(whole, size, size - whole)] * (size > whole)
 
 
 def _stacks(a: Array, b: Array, out: Array, down: tuple[int, int, int], across: tuple[int, int, int]) -> Triple:
@@ -106,14 +109,40 @@ def _stacks(a: Array, b: Array, out: Array, down: tuple[int, int, int], across: 
 def product(a: Array, b: Array, out: Array) -> Runs:
     """Return what overwrites ``out`` by ``a b`` whenever it is called, whatever the arrays hold by then.
 
-    Where that takes less time, the product of two transposed factors is made as the transpose of ``b^T a^T``, whose
-    factors lie in memory row by row.
+    Where that takes less time, the product of a transposed factor, or of two, is made as the transpose of ``b^T a^T``:
+    the weights lie in memory row by row then.
     """
     stacks = tuple(cut(a, b, out))
-    if stacks[0][0] is a and _walk(a) > 0 < _walk(b) and len(out) <= WORTH_SWAPPING and _copied(a, b):
-        swapped = pitched(out.shape[1], len(out), out.dtype)
-        return _whole(b.T, a.T, swapped), partial(np.copyto, out, swapped.T)
+    if stacks[0][0] is a and _walk(a) > 0 and _copied(a, b):
+        least, most, largest = STRIPPED
+        if least <= len(out) and out.shape[1] <= most and out.size <= largest:
+            return _by_strips(a, b, out)
+        if len(out) <= WORTH_SWAPPING and _walk(b) > 0:
+            swapped = pitched(out.shape[1], len(out), out.dtype)
+            return _whole(b.T, a.T, swapped), partial(np.copyto, out, swapped.T)
     return tuple(_whole(*stack) for stack in stacks)
+
+
+def _by_strips(a: Array, b: Array, out: Array) -> Runs:
+    """Return what makes ``b^T a^T`` by strips of ``a^T`` as wide as a line of the cache, and transposes it.
+
+    Of wide rows, kilobytes apart, the kernels otherwise fetch each line several times.
+    """
+    (m, n), k, width = out.shape, len(b), LINE // out.itemsize
+    runs: list[Run] = []
+    if _walk(b):  # the kernels are slow with it
+        turned = pitched(k, n, b.dtype)
+        runs.append(partial(np.copyto, turned, b))
+        b = turned
+    parts = dealt(k, -(-k // min(TERMS, LIMIT // (width * n))), 1)
+    for top, bottom, units in _runs(m, width):
+        sums = empty((len(parts), (bottom - top) // units, n, units), out.dtype)
+        for part, terms in zip(parts, sums, strict=True):
+            strips = a[top:bottom, part].T.reshape(part.stop - part.start, -1, units).swapaxes(0, 1)
+            runs.append(_whole(b[part].T, strips, terms))
+        runs += [partial(np.add, sums[0], terms, sums[0]) for terms in sums[1:]]
+        runs.append(partial(np.copyto, out[top:bottom].reshape(-1, units, n), sums[0].swapaxes(1, 2)))
+    return tuple(runs)
 
 
 def _copied(a: Array, b: Array) -> bool:
@@ -124,9 +153,7 @@ def _copied(a: Array, b: Array) -> bool:
 def product_with_transposed(a: Array, b: Array, out: Array) -> Runs:
     """Return what overwrites ``out`` by ``a b^T``: of kernels without a copy the one for that is slow."""
     (m, k), n = a.shape, len(b)
-    # Of a first factor that is spread over many pages, too, where the sums are shortest or the copy is small.
-    near = 2 * _walk(a) <= WALK or (_walk(a) <= WALK and (2 * k <= SHORT or k * n <= SMALL))
-    if k > SHORT or m * k * n < WORTH_TURNING or not near or not available():
+    if k > SHORT or m * k * n < WORTH_TURNING or _walk(a) > WALK or not available():
         return (_whole(a, b.T, out),)
     turned = pitched(k, n, b.dtype)
     return partial(np.copyto, turned, b.T), *product(a, turned, out)
@@ -141,4 +168,4 @@ def multiplication(a: Array, b: Array) -> Callable[[Array, Array], object]:
 
     ``dot`` is, but copies what isn't contiguous, and doesn't know stacks.
     """
-    return a.dot if a.ndim == 2 and a.flags.forc and b.flags.forc else partial(np.matmul, a)
+    return a.dot if a.ndim == b.ndim == 2 and a.flags.forc and b.flags.forc else partial(np.matmul, a)

@@ -125,6 +125,9 @@ MUTANTS = (
     ("products", "[(whole, size, size - whole)] * (size > whole)", "[]"),
     ("products", "    return partial(np.copyto, turned, b.T), *product", "    np.copyto(turned, b.T)\n    return product"),
     ("products", "_whole(b.T, a.T, swapped)", "_whole(b.T, a.T, np.empty_like(swapped))"),
+    ("products", "        runs.append(partial(np.copyto, turned, b))\n", "        np.copyto(turned, b)\n"),
+    ("products", "for terms in sums[1:]]", "for terms in sums[2:]]"),
+    ("products", "        runs.append(partial(np.copyto, out[top:bottom]", "        runs.append(partial(np.copyto, out[: bottom - top]"),
     ("products", "KERNELS.issuperset(found)", "not KERNELS.isdisjoint(found)"),
     # optimizers
     ("optimizers", "np.multiply(g, signal.learning_rate, out=s)\n        theta -= s", "theta -= g"),

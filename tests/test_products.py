@@ -56,6 +56,25 @@ def test_a_product_is_that_of_what_the_arrays_hold_when_it_is_made(
         assert (a == kept[0]).all() and (b == kept[1]).all()
 
 
+@given(SIZES, SIZES, SIZES, LAYOUTS, BY_ROWS, st.integers(1, 99), generators())
+def test_by_strips_it_is_the_same_whatever_is_left_at_the_edges_and_of_the_sums(
+    m: int, k: int, n: int, second: str, result: str, terms: int, rng: np.random.Generator
+) -> None:
+    a, b, out = matrix(rng, m, k, "transposed"), matrix(rng, k, n, second), matrix(rng, m, n, result)
+    out[:] = np.nan
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(products, "STRIPPED", (1, 300, 300**2))
+        patch.setattr(products, "WALK", 0)
+        patch.setattr(products, "LIMIT", 8 * n * terms)
+        run = product(a, b, out)
+        strips = products.available() and m > 1 < k and m * k > 8 * terms
+    for _ in range(2):
+        b += 1
+        call(run)
+        assert close(out, a @ b, a, b)
+    assert not strips or len(run) >= -(-k // terms) + 1
+
+
 @given(SIZES, st.integers(1, 200), SIZES, LAYOUTS, BY_ROWS, BY_ROWS, generators())
 def test_a_product_with_a_transposed_factor_too(
     m: int, k: int, n: int, first: str, second: str, result: str, rng: np.random.Generator
@@ -95,6 +114,7 @@ def test_pieces_are_small_enough_for_kernels_that_copy_nothing(m: int, k: int, n
     ("m", "k", "n", "first", "second", "cut"),
     [
         (785, 64, 512, 0, 0, True),
+        (785, 128, 512, 0, 0, True),
         (785, 200, 512, 0, 0, False),
         (785, 200, 128, 0, 0, True),
         (512, 785, 64, 1 << 20, 0, False),
@@ -106,6 +126,22 @@ def test_pieces_are_small_enough_for_kernels_that_copy_nothing(m: int, k: int, n
 def test_what_is_cut_is_what_gains_by_it(m: int, k: int, n: int, first: int, second: int, cut: bool) -> None:
     """Short sums, and long ones of few columns; no factor of too many pages, or that the kernels are slow with."""
     assert (shape_of_pieces(m, k, n, first, second) is not None) == cut
+
+
+@pytest.mark.parametrize(
+    ("m", "k", "n", "strips"),
+    [
+        (2048, 785, 64, True),
+        (255, 785, 128, False),
+        (256, 785, 128, True),
+        (256, 785, 129, False),
+        (1025, 785, 128, False),
+    ],
+)
+def test_what_is_made_by_strips_is_what_gains_by_it(m: int, k: int, n: int, strips: bool) -> None:
+    """Few columns of long rows: else to copy the factors costs less than to add up and transpose."""
+    weights, batch, out = (np.zeros(shape, np.float32) for shape in ((k, m), (k, n), (m, n)))
+    assert (len(product(weights.T, batch, out)) > 1) == (strips and products.available())
 
 
 def test_a_blas_is_known_by_its_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
