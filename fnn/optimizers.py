@@ -1,7 +1,8 @@
 """Optimizers: pure functions from a signal, a state and parameters to new parameters and a new state.
 
-The rule of each stands here once, next to its formula and its source, as an elementwise function of one block of the
-flat vectors. Adding an optimizer is adding a record for its state, a rule and a row of ``OPTIMIZERS``.
+The rule of each stands here once, next to its formula and its source: the numbers of a step, and an elementwise
+function of one block of the flat vectors. Adding an optimizer is adding a record for its state, a rule and a row of
+``OPTIMIZERS``.
 
 Running averages are kept as discounted sums ``S_t = beta S_{t-1} + x_t``, two passes over memory instead of three. The
 average that papers call bias-corrected is ``S_t`` over the sum of its weights, ``1 + beta + ... + beta^{t-1}``.
@@ -19,7 +20,7 @@ from attrs import evolve, frozen
 from fnn.arrays import Array, freeze
 from fnn.network import Params
 from fnn.schedules import Schedule
-from fnn.updates import Block, Optimizer, Signal, State
+from fnn.updates import Block, OnBlock, Optimizer, Signal, State
 
 FLUSH_EVERY = 64  # steps: four passes over memory, made rare
 
@@ -53,7 +54,7 @@ def zeros(params: Params) -> Array:
     return freeze(np.zeros_like(params.theta))
 
 
-def discount(total: Array, beta: float, term: Array) -> None:
+def discount(total: Array, beta: Array, term: Array) -> None:
     """Update the discounted sum ``S = beta S + x`` in place."""
     total *= beta
     total += term
@@ -67,10 +68,15 @@ class Stateless:
 def sgd() -> Optimizer:
     """Stochastic gradient descent: ``theta -= lr g`` (Robbins & Monro 1951)."""
 
-    def rule(signal: Signal, block: Block, _state: Stateless) -> None:
-        theta, g, s = block.arrays
-        np.multiply(g, signal.learning_rate, out=s)
-        theta -= s
+    def rule(signal: Signal) -> OnBlock:
+        (rate,) = signal.numbers(signal.learning_rate)
+
+        def on_block(block: Block, _state: Stateless) -> None:
+            theta, g, s = block.arrays
+            np.multiply(g, rate, out=s)
+            theta -= s
+
+        return on_block
 
     return Optimizer(lambda _params: Stateless(), rule)
 
@@ -86,12 +92,17 @@ def momentum(momentum: float = 0.9) -> Optimizer:
     At a constant learning rate the velocity of Sutskever et al. 2013 is ``-lr u``.
     """
 
-    def rule(signal: Signal, block: Block, state: Momentum) -> None:
-        (theta, g, s), u = block.arrays, state.u
-        discount(u, momentum, g)
-        np.multiply(u, signal.learning_rate, out=s)
-        theta -= s
-        flush(momentum, signal.step, u)
+    def rule(signal: Signal) -> OnBlock:
+        rate, mu = signal.numbers(signal.learning_rate, momentum)
+
+        def on_block(block: Block, state: Momentum) -> None:
+            (theta, g, s), u = block.arrays, state.u
+            discount(u, mu, g)
+            np.multiply(u, rate, out=s)
+            theta -= s
+            flush(momentum, signal.step, u)
+
+        return on_block
 
     return Optimizer(lambda params: Momentum(zeros(params)), rule)
 
@@ -108,14 +119,19 @@ def nag(momentum: float = 0.9) -> Optimizer:
     The state holds ``mu u``, which both formulas need.
     """
 
-    def rule(signal: Signal, block: Block, state: Nesterov) -> None:
-        (theta, g, s), ahead = block.arrays, state.ahead
-        ahead += g
-        ahead *= momentum
-        np.add(ahead, g, out=s)
-        s *= signal.learning_rate
-        theta -= s
-        flush(momentum, signal.step, ahead)
+    def rule(signal: Signal) -> OnBlock:
+        rate, mu = signal.numbers(signal.learning_rate, momentum)
+
+        def on_block(block: Block, state: Nesterov) -> None:
+            (theta, g, s), ahead = block.arrays, state.ahead
+            ahead += g
+            ahead *= mu
+            np.add(ahead, g, out=s)
+            s *= rate
+            theta -= s
+            flush(momentum, signal.step, ahead)
+
+        return on_block
 
     return Optimizer(lambda params: Nesterov(zeros(params)), rule)
 
@@ -132,15 +148,20 @@ def rmsprop(beta: float = 0.9, epsilon: float = 1e-8) -> Optimizer:
     """
     root = sqrt(1 / (1 - beta))
 
-    def rule(signal: Signal, block: Block, state: RMSProp) -> None:
-        (theta, g, s), v = block.arrays, state.v
-        discount(v, beta, np.square(g, out=s))
-        np.sqrt(v, out=s)
-        s += epsilon * root
-        np.divide(g, s, out=s)
-        s *= signal.learning_rate * root
-        theta -= s
-        flush(beta, signal.step, v)
+    def rule(signal: Signal) -> OnBlock:
+        decay, least, rate = signal.numbers(beta, epsilon * root, signal.learning_rate * root)
+
+        def on_block(block: Block, state: RMSProp) -> None:
+            (theta, g, s), v = block.arrays, state.v
+            discount(v, decay, np.square(g, out=s))
+            np.sqrt(v, out=s)
+            s += least
+            np.divide(g, s, out=s)
+            s *= rate
+            theta -= s
+            flush(beta, signal.step, v)
+
+        return on_block
 
     return Optimizer(lambda params: RMSProp(zeros(params)), rule)
 
@@ -158,18 +179,25 @@ def adam(beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> Opt
     ``lr sqrt(W_2) / W_1 * m / (sqrt(v) + epsilon sqrt(W_2))``.
     """
 
-    def rule(signal: Signal, block: Block, state: Adam | Eve) -> None:
-        (theta, g, _s), m, v = block.arrays, state.m, state.v
-        root = sqrt(total_weight(beta2, signal.step))
-        discount(m, beta1, g)
-        discount(v, beta2, np.square(g, out=g))  # the gradient is used up: its memory serves as scratch
-        np.sqrt(v, out=g)
-        g += epsilon * root
-        np.divide(m, g, out=g)
-        g *= signal.learning_rate * root / total_weight(beta1, signal.step)
-        theta -= g
-        flush(beta1, signal.step, m)
-        flush(beta2, signal.step, v)
+    def rule(signal: Signal) -> OnBlock:
+        t = signal.step
+        root = sqrt(total_weight(beta2, t))
+        decay1, decay2, least = signal.numbers(beta1, beta2, epsilon * root)
+        (rate,) = signal.numbers(signal.learning_rate * root / total_weight(beta1, t))
+
+        def on_block(block: Block, state: Adam | Eve) -> None:
+            (theta, g, _s), m, v = block.arrays, state.m, state.v
+            discount(m, decay1, g)
+            discount(v, decay2, np.square(g, out=g))  # the gradient is used up: its memory serves as scratch
+            np.sqrt(v, out=g)
+            g += least
+            np.divide(m, g, out=g)
+            g *= rate
+            theta -= g
+            flush(beta1, t, m)
+            flush(beta2, t, v)
+
+        return on_block
 
     return Optimizer(lambda params: Adam(zeros(params), zeros(params)), rule)
 
@@ -188,26 +216,32 @@ def nadam(beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> Op
     since it would bias the first steps. The state holds ``beta1 m``.
     """
 
-    def rule(signal: Signal, block: Block, state: NAdam) -> None:
-        (theta, g, s), ahead, v = block.arrays, state.ahead, state.v
+    def rule(signal: Signal) -> OnBlock:
         t = signal.step
         root, weight = sqrt(total_weight(beta2, t)), total_weight(beta1, t)
-        ahead += g
-        ahead *= beta1
-        discount(v, beta2, np.square(g, out=s))
-        growth = theta.dtype.type(weight / total_weight(beta1, t + 1))
-        if growth == 1:  # from some 150 steps on, in single precision: a pass less
-            np.add(ahead, g, out=s)
-        else:
-            np.multiply(ahead, growth, out=s)
-            s += g
-        np.sqrt(v, out=g)  # the gradient is used up: its memory serves as a second scratch
-        g += epsilon * root
-        s /= g
-        s *= signal.learning_rate * root / weight
-        theta -= s
-        flush(beta1, t, ahead)
-        flush(beta2, t, v)
+        decay1, decay2, least = signal.numbers(beta1, beta2, epsilon * root)
+        growth, rate = signal.numbers(weight / total_weight(beta1, t + 1), signal.learning_rate * root / weight)
+        grows = bool(growth != 1)  # until some 150 steps, in single precision: a pass more
+
+        def on_block(block: Block, state: NAdam) -> None:
+            (theta, g, s), ahead, v = block.arrays, state.ahead, state.v
+            ahead += g
+            ahead *= decay1
+            discount(v, decay2, np.square(g, out=s))
+            if grows:
+                np.multiply(ahead, growth, out=s)
+                s += g
+            else:
+                np.add(ahead, g, out=s)
+            np.sqrt(v, out=g)  # the gradient is used up: its memory serves as a second scratch
+            g += least
+            s /= g
+            s *= rate
+            theta -= s
+            flush(beta1, t, ahead)
+            flush(beta2, t, v)
+
+        return on_block
 
     return Optimizer(lambda params: NAdam(zeros(params), zeros(params)), rule)
 
@@ -247,11 +281,16 @@ def with_l2(strength: float) -> Callable[[Optimizer], Optimizer]:
     """L2 regularisation: add ``strength W``, the gradient of ``strength/2 |W|^2``, to the gradient; not for biases."""
 
     def wrap(optimizer: Optimizer) -> Optimizer:
-        def rule(signal: Signal, block: Block, state: State) -> None:
-            for theta, g, s in block.weights:
-                np.multiply(theta, strength, out=s)
-                g += s
-            optimizer.rule(signal, block, state)
+        def rule(signal: Signal) -> OnBlock:
+            then, (factor,) = optimizer.rule(signal), signal.numbers(strength)
+
+            def on_block(block: Block, state: State) -> None:
+                for theta, g, s in block.weights:
+                    np.multiply(theta, factor, out=s)
+                    g += s
+                then(block, state)
+
+            return on_block
 
         return evolve(optimizer, rule=rule) if strength else optimizer
 
@@ -262,10 +301,15 @@ def with_decoupled_decay(strength: float) -> Callable[[Optimizer], Optimizer]:
     """Decoupled weight decay: ``W -= lr strength W`` before each step, not for biases (Loshchilov & Hutter 2019)."""
 
     def wrap(optimizer: Optimizer) -> Optimizer:
-        def rule(signal: Signal, block: Block, state: State) -> None:
-            for theta, _g, _s in block.weights:
-                theta *= 1 - signal.learning_rate * strength
-            optimizer.rule(signal, block, state)
+        def rule(signal: Signal) -> OnBlock:
+            then, (rest,) = optimizer.rule(signal), signal.numbers(1 - signal.learning_rate * strength)
+
+            def on_block(block: Block, state: State) -> None:
+                for theta, _g, _s in block.weights:
+                    theta *= rest
+                then(block, state)
+
+            return on_block
 
         return evolve(optimizer, rule=rule) if strength else optimizer
 
@@ -282,10 +326,14 @@ def with_clipping(limit: float) -> Callable[[Optimizer], Optimizer]:
                 norm = float(np.linalg.norm(signal.grad.astype(float)))
             return optimizer.begin(signal._replace(scale=limit / norm) if norm > limit else signal, state)
 
-        def rule(signal: Signal, block: Block, state: State) -> None:
-            if signal.scale != 1:
-                block.arrays[1][:] *= signal.scale
-            optimizer.rule(signal, block, state)
+        def rule(signal: Signal) -> OnBlock:
+            then, (scale,) = optimizer.rule(signal), signal.numbers(signal.scale)
+
+            def on_block(block: Block, state: State) -> None:
+                block.arrays[1][:] *= scale
+                then(block, state)
+
+            return then if signal.scale == 1 else on_block
 
         return evolve(optimizer, begin=begin, rule=rule) if limit < inf else optimizer
 
@@ -324,12 +372,17 @@ def with_averaging(decay: float) -> Callable[[Optimizer], Optimizer]:
             signal, inner = optimizer.begin(signal, state.inner)
             return signal, Averaged(inner, state.mean)
 
-        def rule(signal: Signal, block: Block, state: Averaged) -> None:
-            optimizer.rule(signal, block, state.inner)
-            (theta, _g, s), mean = block.arrays, state.mean
-            np.subtract(theta, mean, out=s)
-            s /= total_weight(decay, signal.step)
-            mean += s
+        def rule(signal: Signal) -> OnBlock:
+            first, (weight,) = optimizer.rule(signal), signal.numbers(total_weight(decay, signal.step))
+
+            def on_block(block: Block, state: Averaged) -> None:
+                first(block, state.inner)
+                (theta, _g, s), mean = block.arrays, state.mean
+                np.subtract(theta, mean, out=s)
+                s /= weight
+                mean += s
+
+            return on_block
 
         init = lambda params: Averaged(optimizer.init(params), zeros(params))  # noqa: E731
         return evolve(optimizer, init=init, begin=begin, rule=rule) if decay else optimizer

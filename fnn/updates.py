@@ -1,7 +1,8 @@
 """How an optimizer's rule is applied: to one flat vector, block by block, from outside a pure function.
 
-A rule may overwrite the arrays of its block: they are private copies, made and frozen by ``Optimizer.update`` or, once
-a call, by ``training.run_epoch``.
+A rule first hears the signal of a step and works out what all blocks have in common; what it returns is then done to
+each block, whose arrays it may overwrite: they are private copies, made and frozen by ``Optimizer.update`` or, once a
+call, by ``training.run_epoch``.
 """
 
 from __future__ import annotations
@@ -33,6 +34,14 @@ class Signal(NamedTuple):
     loss: float = float("nan")
     scale: float = 1.0
 
+    def numbers(self, *values: float) -> list[Array]:
+        """Return numbers as arrays of the gradient's dtype, to be made once a step: NumPy converts others each time.
+
+        >>> Signal(np.zeros(2, np.float32), 0.1, 1).numbers(0.5)
+        [array(0.5, dtype=float32)]
+        """
+        return [np.array(value, self.grad.dtype) for value in values]
+
 
 @frozen(eq=False)
 class Block:
@@ -42,14 +51,15 @@ class Block:
     weights: tuple[tuple[Array, Array, Array], ...]  # the same, cut to the weights in the block: biases left out
 
 
-Rule = Callable[[Signal, Block, State], None]
+OnBlock = Callable[[Block, State], None]
+Rule = Callable[[Signal], OnBlock]
 
 
 @frozen
 class Optimizer:
     """A pair of pure functions: ``init(params) -> state`` and ``update(signal, state, params) -> (params, state)``.
 
-    ``begin`` sees whole vectors and scalars before ``rule`` is applied block by block; it writes no array.
+    ``begin`` sees whole vectors and scalars before what ``rule`` returns is done block by block; it writes no array.
     """
 
     init: Callable[[Params], State]
@@ -61,9 +71,9 @@ class Optimizer:
         """Return the parameters and the state after one step; the arguments stay as they are.
 
         >>> params = Params((1, 1), np.array([1.0, 0.0]))
-        >>> def rule(signal, block, state):
-        ...     block.arrays[0][:] -= signal.learning_rate * block.arrays[1]
-        >>> opt = Optimizer(lambda params: (), rule)
+        >>> def descend(block, state):
+        ...     block.arrays[0][:] -= 0.1 * block.arrays[1]
+        >>> opt = Optimizer(lambda params: (), lambda signal: descend)
         >>> opt.update(Signal(np.array([2.0, 0.0]), 0.1, 1), opt.init(params), params)[0].theta
         array([0.8, 0. ])
         """
@@ -109,9 +119,10 @@ def bind(
 
     def step(signal: Signal, state: State) -> State:
         signal, state = optimizer.begin(signal, state)
-        team.meet()  # before any rule changes what all have looked at
+        on_block = optimizer.rule(signal)
+        team.meet()  # before any block changes that all have looked at
         for block, slots in shares[team.part]:
-            optimizer.rule(signal, block, slots)
+            on_block(block, slots)
         return state
 
     return step
