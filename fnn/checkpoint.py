@@ -34,7 +34,7 @@ from fnn.errors import UserError
 from fnn.files import PathLike, plain, remove_temporaries, sync_directory, temporary_name, write_atomically
 
 R = TypeVar("R")
-FORMAT, VERSION = "fnn checkpoint", 1
+FORMAT, VERSION = "fnn checkpoint", 2
 METADATA = "metadata.json"
 NAME = re.compile(r"\w[\w-]*")
 PATH = re.compile(r"\w[\w-]*(\.\w[\w-]*)*")

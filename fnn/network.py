@@ -23,6 +23,7 @@ from fnn.normalization import fold, normalized
 from fnn.passes import Activations, activations, backward_pass, cotangents, forward_pass
 from fnn.teams import SOLO, Team
 
+LARGE = 1 << 17  # parameters of a first layer, from which it stands unit by unit
 ROWS = 1000  # of a batch, where nothing is learned from it
 
 
@@ -74,22 +75,32 @@ class Params:
         return tuple((block[:-1], block[-1]) for block in matrices(self.sizes, self.theta))
 
 
+def by_units(sizes: tuple[int, ...]) -> bool:
+    """Tell whether the first layer stands in the flat vector unit by unit: if it is large.
+
+    Only the way forward takes its weights, and takes them faster where those of a unit lie together. Others are needed
+    both ways, and stand input by input.
+    """
+    return (sizes[0] + 1) * sizes[1] >= LARGE
+
+
 def matrices(sizes: tuple[int, ...], theta: Array) -> tuple[Array, ...]:
     """Return the views ``[W; b]`` of shape ``(fan_in + 1, fan_out)`` into a flat vector, one a layer."""
-    spans = weight_spans(sizes)
-    return tuple(
-        theta[w.start : w.stop + fan_out].reshape(-1, fan_out) for w, fan_out in zip(spans, sizes[1:], strict=True)
-    )
-
-
-def weight_spans(sizes: tuple[int, ...]) -> tuple[slice, ...]:
-    """Return where the weights of each layer stand in the flat vector; its biases follow them.
-
-    >>> weight_spans((2, 3, 1))
-    (slice(0, 6, None), slice(9, 12, None))
-    """
     starts = np.cumsum([0, *((i + 1) * o for i, o in pairwise(sizes))]).tolist()
-    return tuple(slice(start, start + i * o) for start, (i, o) in zip(starts, pairwise(sizes), strict=False))
+    first, *others = (theta[start:stop] for start, stop in pairwise(starts))
+    shaped = first.reshape(sizes[1], -1).T if by_units(sizes) else first.reshape(-1, sizes[1])
+    return shaped, *(flat.reshape(-1, fan_out) for flat, fan_out in zip(others, sizes[2:], strict=True))
+
+
+def bias_spans(sizes: tuple[int, ...]) -> tuple[slice, ...]:
+    """Return where the biases of each layer stand in the flat vector.
+
+    >>> bias_spans((2, 3, 1))
+    (slice(6, 9, 1), slice(12, 13, 1))
+    """
+    stops = np.cumsum([(i + 1) * o for i, o in pairwise(sizes)]).tolist()
+    first, *others = (slice(stop - o, stop, 1) for stop, o in zip(stops, sizes[1:], strict=True))
+    return slice(sizes[0], first.stop, sizes[0] + 1) if by_units(sizes) else first, *others
 
 
 def init_params(spec: Spec, seed: int) -> Params:

@@ -285,9 +285,11 @@ def with_l2(strength: float) -> Callable[[Optimizer], Optimizer]:
             then, (factor,) = optimizer.rule(signal), signal.numbers(strength)
 
             def on_block(block: Block, state: State) -> None:
-                for theta, g, s in block.weights:
-                    np.multiply(theta, factor, out=s)
-                    g += s
+                theta, g, s = block.arrays
+                np.multiply(theta, factor, out=s)
+                for biases in block.biases:
+                    s[biases] = 0
+                g += s
                 then(block, state)
 
             return on_block
@@ -305,8 +307,11 @@ def with_decoupled_decay(strength: float) -> Callable[[Optimizer], Optimizer]:
             then, (rest,) = optimizer.rule(signal), signal.numbers(1 - signal.learning_rate * strength)
 
             def on_block(block: Block, state: State) -> None:
-                for theta, _g, _s in block.weights:
-                    theta *= rest
+                theta = block.arrays[0]
+                kept = [theta[biases].copy() for biases in block.biases]
+                theta *= rest
+                for biases, values in zip(block.biases, kept, strict=True):
+                    theta[biases] = values
                 then(block, state)
 
             return on_block

@@ -145,7 +145,10 @@ def backward_pass(
     inputs, deltas = (design, *(units.following for units in at.hidden)), (*to.hidden, to.output)
 
     def layer(k: int) -> Runs:
-        def of(rows: slice) -> Runs:
+        def of_units(rows: slice) -> Runs:
+            return product_with_transposed(deltas[k][rows], inputs[k], gradients[k].T[rows])
+
+        def of_inputs(rows: slice) -> Runs:
             add_up = product_with_transposed(inputs[k][rows], deltas[k], gradients[k][rows])
             if not k:
                 return add_up
@@ -159,7 +162,10 @@ def backward_pass(
                 *(() if units.norm is None else (partial(units.norm.pull_back, delta),)),
             )
 
-        return by_rows(of, len(inputs[k]), (2 if k else 1) * gradients[k].size * design.shape[1], team)
+        work = (2 if k else 1) * gradients[k].size * design.shape[1]
+        if not k and not gradients[k].flags.c_contiguous:  # a first layer that stands unit by unit
+            return by_rows(of_units, len(deltas[k]), work, team)
+        return by_rows(of_inputs, len(inputs[k]), work, team)
 
     def bias(k: int) -> Runs:
         # What the product has found is 0: a bias before the mean has no effect.

@@ -28,7 +28,8 @@ WORTH_SWAPPING = 256  # rows of a product of two transposed factors, up to which
 WALK = 1 << 19  # bytes that the rows of a transposed factor may be spread over: beyond, they take too many pages
 ROWS = 12  # of a piece, or a multiple: the kernels take 4 or 6 at a time ...
 ROWS_OF_TRANSPOSED = 32  # ... and of two transposed factors 16 or more
-COLUMNS = 512, 256, 128, 64, 32  # of a piece
+LEAST_ROWS, ROUND = 4, 32  # ... or so many, of columns that are a multiple of 32
+COLUMNS = 512, 256, 128, 64, 32  # of a piece, or as many as there are
 AREA = 6144  # elements of a piece: with more rows, often far apart, it would not stay in a first-level cache
 STRIPPED = 256, 128, 1 << 17  # rows, columns and elements of a product by strips: at least, at most and at most
 TERMS = 512  # of a sum by strips: a strip of so many lines fills a first-level cache
@@ -62,10 +63,14 @@ def shape_of_pieces(m: int, k: int, n: int, walk: int = 0, walk_of_second: int =
     if m * k * n <= LIMIT or walk > WALK or (both and k <= SHORT) or walk_of_second > 0 == walk:
         return None
     step = ROWS_OF_TRANSPOSED if both else ROWS
-    columns = next((c for c in COLUMNS if c <= n and step * c * k <= LIMIT), None)
-    if columns is None or (k > SHORT and (n > NARROW or n not in (columns, 2 * columns))):
-        return None
-    return min(m, max(step, min(LIMIT // k, AREA) // columns // step * step)), columns
+    if k <= SHORT:
+        options = [(step, columns) for columns in COLUMNS if columns <= n]
+    elif walk or n > SHORT:
+        options = [(step, columns) for columns in COLUMNS if n in (columns, 2 * columns) and n <= NARROW]
+    else:
+        options = [(step, n), *[(LEAST_ROWS, n)] * (n % ROUND == 0)]
+    step, columns = next(((rows, columns) for rows, columns in options if rows * columns * k <= LIMIT), (0, 0))
+    return (min(m, max(step, min(LIMIT // k, AREA) // columns // step * step)), columns) if step else None
 
 
 def _walk(x: Array) -> int:
@@ -112,6 +117,9 @@ def product(a: Array, b: Array, out: Array) -> Runs:
     Where that takes less time, the product of a transposed factor, or of two, is made as the transpose of ``b^T a^T``:
     the weights lie in memory row by row then.
     """
+    if _walk(b) > 0 == _walk(a) and available() and shape_of_pieces(len(a), len(b), b.shape[1]):
+        turn, b = _in_rows(b)
+        return *turn, *product(a, b, out)
     stacks = tuple(cut(a, b, out))
     if stacks[0][0] is a and _walk(a) > 0 and _copied(a, b):
         least, most, largest = STRIPPED
@@ -129,11 +137,8 @@ def _by_strips(a: Array, b: Array, out: Array) -> Runs:
     Of wide rows, kilobytes apart, the kernels otherwise fetch each line several times.
     """
     (m, n), k, width = out.shape, len(b), LINE // out.itemsize
-    runs: list[Run] = []
-    if _walk(b):  # the kernels are slow with it
-        turned = pitched(k, n, b.dtype)
-        runs.append(partial(np.copyto, turned, b))
-        b = turned
+    turn, b = _in_rows(b)
+    runs = [*turn]
     parts = dealt(k, -(-k // min(TERMS, LIMIT // (width * n))), 1)
     for top, bottom, units in _runs(m, width):
         sums = empty((len(parts), (bottom - top) // units, n, units), out.dtype)
@@ -145,6 +150,14 @@ def _by_strips(a: Array, b: Array, out: Array) -> Runs:
     return tuple(runs)
 
 
+def _in_rows(x: Array) -> tuple[Runs, Array]:
+    """Return what copies a transposed matrix, and the copy, which lies in memory row by row; any other as it is."""
+    if not _walk(x):
+        return (), x
+    turned = pitched(len(x), x.shape[1], x.dtype)
+    return (partial(np.copyto, turned, x),), turned
+
+
 def _copied(a: Array, b: Array) -> bool:
     """Tell whether kernels that copy nothing are at hand, but not for this product."""
     return a.size * b.shape[1] > LIMIT and available()
@@ -153,10 +166,11 @@ def _copied(a: Array, b: Array) -> bool:
 def product_with_transposed(a: Array, b: Array, out: Array) -> Runs:
     """Return what overwrites ``out`` by ``a b^T``: of kernels without a copy the one for that is slow."""
     (m, k), n = a.shape, len(b)
-    if k > SHORT or m * k * n < WORTH_TURNING or _walk(a) > WALK or not available():
+    gains = k <= SHORT and m * k * n >= WORTH_TURNING and _walk(a) <= WALK and available()
+    if not (gains or _walk(b)):
         return (_whole(a, b.T, out),)
-    turned = pitched(k, n, b.dtype)
-    return partial(np.copyto, turned, b.T), *product(a, turned, out)
+    turn, second = _in_rows(b.T)
+    return *turn, *product(a, second, out)
 
 
 def _whole(a: Array, b: Array, out: Array) -> Run:

@@ -14,7 +14,7 @@ import numpy as np
 from attrs import evolve, frozen
 
 from fnn.arrays import LINE, Array, dealt, empty, freeze, freeze_all, map_arrays, spans, thaw
-from fnn.network import Params, weight_spans
+from fnn.network import Params, bias_spans
 from fnn.teams import SOLO, Team
 
 State = Any  # each optimizer's own frozen record
@@ -48,7 +48,7 @@ class Block:
     """Consecutive elements of the parameters and their gradient, and scratch memory of the same length."""
 
     arrays: tuple[Array, Array, Array]  # theta, gradient, scratch
-    weights: tuple[tuple[Array, Array, Array], ...]  # the same, cut to the weights in the block: biases left out
+    biases: tuple[slice, ...] = ()  # where biases stand, among weights
 
 
 OnBlock = Callable[[Block, State], None]
@@ -83,6 +83,17 @@ class Optimizer:
         return evolve(params, theta=freeze(theta)), freeze_all(state)
 
 
+def within(places: slice, span: slice) -> slice | None:
+    """Return which elements of a span are at some places, each ``step`` from the next; None if none is.
+
+    >>> within(slice(4, 20, 5), slice(5, 15)), within(slice(4, 20, 5), slice(5, 9))
+    (slice(4, 10, 5), None)
+    """
+    left_out = max(0, -(-(span.start - places.start) // places.step))
+    start, stop = places.start + left_out * places.step, min(places.stop, span.stop)
+    return slice(start - span.start, stop - span.start, places.step) if start < stop else None
+
+
 Step = Callable[[Signal, State], State]
 
 
@@ -105,12 +116,9 @@ def bind(
     scratch = [empty((min(block, theta.size),), theta.dtype) for _ in wholes]
 
     def cut(part: int, span: slice) -> tuple[Block, State]:
-        def arrays(start: int, stop: int) -> tuple[Array, Array, Array]:
-            return theta[start:stop], grad[start:stop], scratch[part][start - span.start : stop - span.start]
-
-        inside = ((max(w.start, span.start), min(w.stop, span.stop)) for w in weight_spans(sizes))
-        weights = tuple(arrays(start, stop) for start, stop in inside if start < stop)
-        return Block(arrays(span.start, span.stop), weights), map_arrays(lambda a: a[span], state)
+        arrays = theta[span], grad[span], scratch[part][: span.stop - span.start]
+        biases = (within(places, span) for places in bias_spans(sizes))
+        return Block(arrays, tuple(filter(None, biases))), map_arrays(lambda a: a[span], state)
 
     shares = [
         [cut(part, slice(whole.start + s.start, whole.start + s.stop)) for s in spans(whole.stop - whole.start, block)]

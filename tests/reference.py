@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from fnn import network
 from fnn.arrays import Array
 from fnn.network import Params, Spec
 
@@ -24,12 +25,18 @@ F = {
 
 
 def layers(sizes: tuple[int, ...], theta: Array) -> list[tuple[Array, Array]]:
-    """Cut ``theta`` into weights and biases: all of a layer's weights row by row, then its biases."""
+    """Cut ``theta`` into weights and biases: all of a layer's weights row by row, then its biases.
+
+    Of a large first layer these are columns, and each unit's bias follows its weights.
+    """
     found, start = [], 0
     for i, o in pairwise(sizes):
         weights = theta[start : start + i * o].reshape(i, o)
         found.append((weights, theta[start + i * o : start + i * o + o]))
         start += i * o + o
+    if sizes[1] * (sizes[0] + 1) >= network.LARGE:
+        units = theta[: (sizes[0] + 1) * sizes[1]].reshape(sizes[1], sizes[0] + 1)
+        found[0] = units[:, : sizes[0]].T, units[:, sizes[0]]
     return found
 
 

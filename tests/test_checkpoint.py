@@ -184,7 +184,7 @@ class Trap:
 @pytest.mark.parametrize(
     ("alter", "message"),
     [
-        (lambda h: h.update(version=2), "expected format version 1, found 2"),
+        (lambda h: h.update(version=1), "expected format version 2, found 1"),
         (lambda h: h.update(format="other"), "expected the format 'fnn checkpoint', found 'other'"),
         (lambda h: h.pop("arrays"), "damaged: KeyError"),
         (lambda h: h.update(arrays=[1]), "damaged: TypeError"),

@@ -31,9 +31,23 @@ from fnn.updates import Signal
 from tests.strategies import Case, cases, generators, seeds, specs
 
 
+@pytest.fixture(autouse=True)
+def layouts(some_by_units: None) -> None:
+    """The first layer of some of the networks stands unit by unit."""
+
+
 def gradient(case: Case, theta: np.ndarray | None = None) -> np.ndarray:
     params = case.params if theta is None else Params(case.spec.sizes, freeze(theta))
     return loss_and_grad(case.spec, params, case.x, case.targets)[1]
+
+
+def flat(spec: Spec, layers: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Return what stands for each weight and bias as one vector."""
+    out = np.empty(spec.parameters)
+    for views, values in zip(reference.layers(spec.sizes, out), layers, strict=True):
+        for view, value in zip(views, values, strict=True):
+            view[...] = value
+    return out
 
 
 def close(found: np.ndarray, expected: np.ndarray, tolerance: float = 1e-12) -> bool:
@@ -138,14 +152,14 @@ def test_float32_is_as_near_to_float64_as_its_rounding_allows(case: Case) -> Non
         k = len(x) + 2
         gw = np.abs(a).T @ e + ea.T @ np.abs(d) + k * eps * np.abs(a).T @ np.abs(d)
         gb = e.sum(axis=0) + k * eps * np.abs(d).sum(axis=0)
-        bound = [np.append(gw.ravel(), gb), *bound]
+        bound = [(gw, gb), *bound]
         slope = {"identity": 1 + 0 * a, "sigmoid": a * (1 - a), "tanh": 1 - a**2, "ReLU": (a > 0) * 1.0}
         f = slope[case.spec.activation]
         moved = {"identity": 0, "sigmoid": 1, "tanh": 2, "ReLU": 0}[case.spec.activation] * ea + 4 * eps
         back = np.abs(d) @ np.abs(w).T
         e = (e @ np.abs(w).T + (w.shape[1] + 2) * eps * back) * np.abs(f) + back * moved
         d = (d @ w.T) * f
-    assert np.all(np.abs(found - gradient(exact)) <= 2 * np.concatenate(bound) + 1e-37)
+    assert np.all(np.abs(found - gradient(exact)) <= 2 * flat(case.spec, bound) + 1e-37)
 
 
 @given(cases())
@@ -169,7 +183,7 @@ def test_permuting_hidden_units_permutes_gradients_and_leaves_logits(case: Case,
         order = rng.permutation(moved[k][1].size)
         moved[k] = (moved[k][0][:, order], moved[k][1][order])
         moved[k + 1] = (moved[k + 1][0][order], moved[k + 1][1])
-    permutation = np.concatenate([np.append(w.ravel(), b) for w, b in moved])
+    permutation = flat(case.spec, moved).astype(int)
     other = Params(case.spec.sizes, freeze(theta[permutation]))
     assert close(forward(case.spec, other, case.x).logits, forward(case.spec, case.params, case.x).logits)
     assert close(gradient(case, theta[permutation]), gradient(case)[permutation])

@@ -19,6 +19,11 @@ from tests.strategies import Case, cases, generators
 TOLERANCE = 1e-12 / np.sqrt(EPSILON)
 
 
+@pytest.fixture(autouse=True)
+def layouts(some_by_units: None) -> None:
+    """The first layer of some of the networks stands unit by unit."""
+
+
 def close(found: np.ndarray, expected: np.ndarray, tolerance: float = TOLERANCE) -> bool:
     return bool(np.abs(found - expected).max(initial=0) <= tolerance * max(1e-3, np.abs(expected).max(initial=0)))
 

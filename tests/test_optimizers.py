@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fnn import network
 from fnn.arrays import freeze, freeze_all, map_arrays, thaw
-from fnn.network import Params, weight_spans
+from fnn.network import Params, bias_spans
 from fnn.optimizers import (
     OPTIMIZERS,
     averaged,
@@ -35,6 +36,13 @@ ROWS = pytest.mark.parametrize("name", OPTIMIZERS)
 STEPS = 50
 SIZES = (3, 4, 2)
 N = 26  # parameters of SIZES
+
+
+@pytest.fixture(autouse=True)
+def layouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first layer stands unit by unit, the second input by input."""
+    monkeypatch.setattr(network, "LARGE", 16)
+
 
 decays = st.one_of(st.just(0.0), st.floats(0.5, 0.999))
 hyper_parameters = {
@@ -448,11 +456,11 @@ def test_averaging_that_is_off_is_the_optimizer_itself_and_a_stranger_has_no_mea
     assert averaged(params, optimizer.init(params)) is params
 
 
-def test_weights_and_biases_tile_the_vector() -> None:
-    covered = np.zeros(N, int)
-    for span in weight_spans(SIZES):
-        covered[span] += 1
-    np.testing.assert_array_equal(covered, reference.weights_only(Params(SIZES, np.zeros(N))))
+def test_biases_stand_where_the_matrices_have_their_last_rows() -> None:
+    weights = np.ones(N, int)
+    for span in bias_spans(SIZES):
+        weights[span] -= 1
+    np.testing.assert_array_equal(weights, reference.weights_only(Params(SIZES, np.zeros(N))))
 
 
 def test_the_state_of_a_stopped_gradient_is_exact_but_for_the_stated_rounding() -> None:

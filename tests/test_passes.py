@@ -7,13 +7,19 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from fnn import calls, products
+from fnn import calls, network, products
 from fnn.activations import ACTIVATIONS
 from fnn.arrays import copy
 from fnn.network import Spec, design_matrix, gradient_pass, init_params
 from fnn.teams import Team
 from tests.strategies import APART
 from tests.test_network import close
+
+
+@pytest.fixture(autouse=True)
+def wide_ones_by_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first layer of some of the networks stands unit by unit."""
+    monkeypatch.setattr(network, "LARGE", 1000)
 
 
 def shared(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,4 +100,4 @@ def test_each_shares_what_is_worth_it_and_waits_for_the_rest(worth: int, monkeyp
         calls, "dealt", lambda size, *others, deal=calls.dealt: dealt.append(size) or deal(size, *others)
     )
     gradient(Spec((50, 33, 40, 10), dtype="float64"), 2)
-    assert dealt == ([] if worth else [33, 40, 41, 34, 51])  # each layer's way forward but the last's, and back
+    assert dealt == ([] if worth else [33, 40, 41, 34, 33])  # each layer's way forward but the last's, and back
