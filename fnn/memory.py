@@ -14,6 +14,7 @@ from fnn.datasets import Images
 from fnn.errors import UserError
 from fnn.features import FEATURES
 from fnn.network import ROWS, Params
+from fnn.products import STRIPPED
 from fnn.training import stride
 
 MIB = 2**20
@@ -41,11 +42,13 @@ def estimate(config: Config, images: Images) -> int:
     hidden = sum(config.hidden_size) * (config.num_layers if len(config.hidden_size) == 1 else 1)
     batch = min(config.batch_size, rows)
     both = sum(pitch(n, config.dtype) for n in (batch, rows % batch))  # a short last one has arrays of its own
+    # Of a unit and sample the output, the cotangent, scratch memory, and copies for products.
+    copies = 3 if batch <= STRIPPED[1] else 1
+    each = 3 + copies + 2 * bool(config.dropout) + 2 * (config.normalization != "none")
     values = (
         parameters(config, images) * vectors
-        + batch * (features + 1)
-        # Of a unit and sample the output, the cotangent, scratch memory and at most one copy for a product.
-        + max((4 + 2 * bool(config.dropout) + 2 * (config.normalization != "none")) * both, ROWS) * hidden
+        + 3 * batch * (features + 1)  # turned for a product in each of two processes
+        + max(each * both, ROWS) * hidden
     )
     if config.normalization != "none":  # statistics of many images at once
         values += rows // stride(rows) * (hidden + (features + 1) * bool(FEATURES[config.features].fit))

@@ -23,7 +23,7 @@ from fnn.normalization import fold, normalized
 from fnn.passes import Activations, activations, backward_pass, cotangents, forward_pass
 from fnn.teams import SOLO, Team
 
-LARGE = 1 << 17  # parameters of a first layer, from which it stands unit by unit
+LARGE = 1 << 17  # parameters of a first layer, from which it stands unit by unit: to move it outdates checkpoints
 ROWS = 1000  # of a batch, where nothing is learned from it
 
 
@@ -64,7 +64,10 @@ class Spec:
 
 @frozen(eq=False)
 class Params:
-    """All weights and biases as one contiguous read-only vector ``theta``; ``layers`` gives the matrices as views."""
+    """All weights and biases as one contiguous read-only vector ``theta``; ``layers`` gives the matrices as views.
+
+    In which order a layer's numbers stand in the vector is a matter of speed (``by_units``): ask ``layers``.
+    """
 
     sizes: tuple[int, ...]
     theta: Array
@@ -80,6 +83,9 @@ def by_units(sizes: tuple[int, ...]) -> bool:
 
     Only the way forward takes its weights, and takes them faster where those of a unit lie together. Others are needed
     both ways, and stand input by input.
+
+    >>> by_units((784, 166, 10)), by_units((784, 167, 10))
+    (False, True)
     """
     return (sizes[0] + 1) * sizes[1] >= LARGE
 

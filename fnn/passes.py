@@ -163,7 +163,7 @@ def backward_pass(
             )
 
         work = (2 if k else 1) * gradients[k].size * design.shape[1]
-        if not k and not gradients[k].flags.c_contiguous:  # a first layer that stands unit by unit
+        if gradients[k].strides[0] < gradients[k].strides[1]:  # a first layer that stands unit by unit
             return by_rows(of_units, len(deltas[k]), work, team)
         return by_rows(of_inputs, len(inputs[k]), work, team)
 

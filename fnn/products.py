@@ -3,8 +3,8 @@
 OpenBLAS first copies both factors of a product into an order of its own, which for batches of some dozens takes up to
 half the time. Where the processor has AVX-512, it leaves that out for products of at most a million multiply-adds
 (its ``interface/gemm.c`` and ``sgemm_small_kernel_permit_skylakex.c``). So larger ones are cut into such; one call of
-``matmul`` multiplies a stack of them. Only the long sums of weights that are taken transposed are cut, too, and what is
-left is added up. What is copied all the same is copied sooner in some layouts than in others.
+``matmul`` multiplies a stack of them. Only long sums over a transposed first factor are cut, too, and what is left is
+added up. What is copied all the same is copied sooner in some layouts than in others.
 
 Which products are cut, or made from which layout, is what was fastest on one such machine; ``reports.products`` tells
 what it gains.
@@ -54,8 +54,8 @@ def shape_of_pieces(m: int, k: int, n: int, walk: int = 0, walk_of_second: int =
 
     ``walk`` and ``walk_of_second`` are what the rows of a transposed factor are spread over, 0 of one that isn't.
 
-    >>> shape_of_pieces(2049, 64, 1024), shape_of_pieces(129, 128, 64)
-    ((12, 512), (96, 64))
+    >>> shape_of_pieces(2049, 64, 1024), shape_of_pieces(2049, 64, 300), shape_of_pieces(129, 128, 64)
+    ((12, 512), (24, 256), (96, 64))
     >>> shape_of_pieces(64, 64, 64), shape_of_pieces(785, 2048, 1024)
     (None, None)
     """
@@ -114,8 +114,8 @@ def _stacks(a: Array, b: Array, out: Array, down: tuple[int, int, int], across: 
 def product(a: Array, b: Array, out: Array) -> Runs:
     """Return what overwrites ``out`` by ``a b`` whenever it is called, whatever the arrays hold by then.
 
-    Where that takes less time, the product of a transposed factor, or of two, is made as the transpose of ``b^T a^T``:
-    the weights lie in memory row by row then.
+    Where that takes less time, the product of a transposed factor, or of two, is made as the transpose of ``b^T a^T``,
+    whose second factor lies in memory row by row.
     """
     if _walk(b) > 0 == _walk(a) and available() and shape_of_pieces(len(a), len(b), b.shape[1]):
         turn, b = _in_rows(b)
@@ -141,12 +141,12 @@ def _by_strips(a: Array, b: Array, out: Array) -> Runs:
     runs = [*turn]
     parts = dealt(k, -(-k // min(TERMS, LIMIT // (width * n))), 1)
     for top, bottom, units in _runs(m, width):
-        sums = empty((len(parts), (bottom - top) // units, n, units), out.dtype)
-        for part, terms in zip(parts, sums, strict=True):
+        total, terms = (empty(((bottom - top) // units, n, units), out.dtype) for _ in range(2))
+        for number, part in enumerate(parts):
             strips = a[top:bottom, part].T.reshape(part.stop - part.start, -1, units).swapaxes(0, 1)
-            runs.append(_whole(b[part].T, strips, terms))
-        runs += [partial(np.add, sums[0], terms, sums[0]) for terms in sums[1:]]
-        runs.append(partial(np.copyto, out[top:bottom].reshape(-1, units, n), sums[0].swapaxes(1, 2)))
+            runs.append(_whole(b[part].T, strips, terms if number else total))
+            runs += [partial(np.add, total, terms, total)] if number else []
+        runs.append(partial(np.copyto, out[top:bottom].reshape(-1, units, n), total.swapaxes(1, 2)))
     return tuple(runs)
 
 
@@ -164,7 +164,10 @@ def _copied(a: Array, b: Array) -> bool:
 
 
 def product_with_transposed(a: Array, b: Array, out: Array) -> Runs:
-    """Return what overwrites ``out`` by ``a b^T``: of kernels without a copy the one for that is slow."""
+    """Return what overwrites ``out`` by ``a b^T``: of kernels without a copy the one for that is slow.
+
+    So ``b^T`` is copied into rows first where that gains; if it lies in rows already, the product is one of two such.
+    """
     (m, k), n = a.shape, len(b)
     gains = k <= SHORT and m * k * n >= WORTH_TURNING and _walk(a) <= WALK and available()
     if not (gains or _walk(b)):

@@ -78,7 +78,7 @@ class Optimizer:
         array([0.8, 0. ])
         """
         theta, private = np.array(params.theta), thaw(state)
-        signal = signal._replace(grad=np.array(signal.grad))
+        signal = signal._replace(grad=np.array(signal.grad, theta.dtype))
         state = bind(self, params.sizes, theta, signal.grad, private)(signal, private)
         return evolve(params, theta=freeze(theta)), freeze_all(state)
 

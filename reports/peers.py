@@ -26,6 +26,7 @@ from fnn.activations import ACTIVATIONS
 from fnn.arrays import Array, copy, dealt, map_arrays, pitched, thaw_given, with_gaps
 from fnn.calls import Runs, by_rows, call
 from fnn.data import Dataset
+from fnn.network import by_units
 from fnn.products import product, product_with_transposed
 from fnn.teams import Team
 from fnn.updates import Signal, bind
@@ -99,7 +100,8 @@ def floor(sizes: tuple[int, ...], cell: Cell, steps: int, cores: int) -> Block:
 
     def layer(k: int) -> Runs:
         a, (i, o) = inputs[k], sizes[k : k + 2]
-        w, dw, below = draw(i, o), draw(i, o), _rows(i, cell, team)
+        w, dw = (draw(o, i).T if not k and by_units(sizes) else draw(i, o) for _ in range(2))
+        below = _rows(i, cell, team)
         z, delta = (_rows(o, cell, team) if k < len(cell.hidden) else draw(o, cell.batch) for _ in range(2))
 
         def backward(rows: slice) -> Runs:
@@ -108,6 +110,9 @@ def floor(sizes: tuple[int, ...], cell: Cell, steps: int, cores: int) -> Block:
 
         work = i * o * cell.batch
         forward = by_rows(lambda rows: product(w.T[rows], a, z[rows]), o, work, team)
+        if not k and by_units(sizes):
+            of_units = lambda rows: product_with_transposed(delta[rows], a, dw.T[rows])  # noqa: E731
+            return forward + by_rows(of_units, o, work, team)
         return forward + by_rows(backward, i, work * (2 if k else 1), team)
 
     return _repeated(tuple(chain.from_iterable(map(layer, range(len(inputs))))), steps, team)

@@ -19,6 +19,7 @@ import numpy as np
 from fnn.arrays import Array, empty, pitched
 from fnn.calls import Runs, call
 from fnn.cli import guarded
+from fnn.network import by_units
 from fnn.products import available, product, product_with_transposed
 from fnn.threads import limited
 from reports.speed import machine
@@ -36,11 +37,13 @@ def layer(fan_in: int, fan_out: int, n: int) -> Iterator[tuple[Runs, Callable[[]
         return out
 
     together = lambda rows, columns, dtype: empty((rows, columns), dtype)  # noqa: E731
-    w, dw = (draw(fan_in + 1, fan_out, together) for _ in range(2))
+    lie = fan_in == PIXELS and by_units((fan_in, fan_out))
+    w, dw = (draw(fan_out, fan_in + 1, together).T if lie else draw(fan_in + 1, fan_out, together) for _ in range(2))
     delta, z, below = (draw(width, n) for width in (fan_out, fan_out, fan_in))
     a = draw(n, fan_in + 1, together).T if fan_in == PIXELS else draw(fan_in + 1, n)
     yield changed(product(w.T, a, z)), lambda: np.matmul(w.T, a, out=z)
-    yield changed(product_with_transposed(a, delta, dw)), lambda: np.matmul(a, delta.T, out=dw)
+    ours = product_with_transposed(delta, a, dw.T) if lie else product_with_transposed(a, delta, dw)
+    yield changed(ours), lambda: np.matmul(a, delta.T, out=dw)
     if fan_in != PIXELS:
         yield changed(product(w[:-1], delta, below)), lambda: np.matmul(w[:-1], delta, out=below)
 

@@ -128,7 +128,7 @@ MUTANTS = (
     ("products", "    return (partial(np.copyto, turned, x),), turned", "    np.copyto(turned, x)\n    return (), turned"),
     ("products", "_whole(b.T, a.T, swapped)", "_whole(b.T, a.T, np.empty_like(swapped))"),
     ("products", "runs = [*turn]", "runs = []"),
-    ("products", "for terms in sums[1:]]", "for terms in sums[2:]]"),
+    ("products", "[partial(np.add, total, terms, total)] if number else []", "[]"),
     ("products", "        runs.append(partial(np.copyto, out[top:bottom]", "        runs.append(partial(np.copyto, out[: bottom - top]"),
     ("products", "KERNELS.issuperset(found)", "not KERNELS.isdisjoint(found)"),
     # optimizers

@@ -37,6 +37,11 @@ CHANGED = {"augmentation": Augmentation(True, 1, 10, 0.1, 5, 1.0, 0.3, 0.1, 0.1)
 EVERY_OPTIMIZER = pytest.mark.parametrize("name", OPTIMIZERS)
 
 
+@pytest.fixture(autouse=True)
+def layouts(some_by_units: None) -> None:
+    """The first layer stands unit by unit."""
+
+
 def blobs(n: int, dtype: str = "float64", classes: int = 3) -> Dataset:
     """Return images of 4 x 4 that are bright where their class says."""
     labels = np.arange(n) % classes

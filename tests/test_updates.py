@@ -10,15 +10,41 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fnn import updates
+from fnn import network, updates
 from fnn.arrays import copy, freeze, map_arrays, same
 from fnn.network import Params
 from fnn.optimizers import OPTIMIZERS, with_averaging, with_clipping, with_decoupled_decay, with_l2, with_schedule
 from fnn.schedules import warmup_cosine
 from fnn.teams import Team
-from fnn.updates import Signal, bind
+from fnn.updates import Signal, bind, within
 from tests.strategies import generators
 from tests.test_optimizers import ROWS, SIZES, N, gradients
+
+
+@pytest.fixture(autouse=True)
+def layouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first layer stands unit by unit, the second input by input."""
+    monkeypatch.setattr(network, "LARGE", 16)
+
+
+@given(st.integers(0, 40), st.integers(0, 40), st.integers(1, 9), st.integers(0, 40), st.integers(0, 40))
+def test_places_within_a_span_are_those_that_both_hold(start: int, stop: int, step: int, first: int, end: int) -> None:
+    places, span = slice(start, stop, step), slice(first, end)
+    found = within(places, span)
+    both = set(range(start, stop, step)) & set(range(first, end))
+    assert (set() if found is None else {first + place for place in range(found.start, found.stop, step)}) == both
+    assert (found is None) == (not both)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "float32"])
+@ROWS
+def test_a_gradient_of_another_precision_is_taken_in_that_of_the_parameters(name: str, dtype: str) -> None:
+    optimizer, params = OPTIMIZERS[name](), Params(SIZES, freeze(np.zeros(N)))
+    grad = np.arange(N).astype(dtype)
+    found, expected = (
+        optimizer.update(Signal(g, 0.1, 1, 1.0), optimizer.init(params), params) for g in (grad, grad.astype(float))
+    )
+    assert same(found, expected)
 
 
 @ROWS
