@@ -25,7 +25,7 @@ from fnn.threads import limited
 from reports.speed import machine
 
 PAIRS, SECONDS = 9, 0.004
-PIXELS = 784
+PIXELS, LARGE = 784, 2048
 
 
 def layer(fan_in: int, fan_out: int, n: int) -> Iterator[tuple[Runs, Callable[[], object]]]:
@@ -63,6 +63,14 @@ def ratio(ours: Runs, whole: Callable[[], object]) -> float:
     return statistics.median(_seconds(partial(call, ours), runs) / _seconds(whole, runs) for _ in range(PAIRS))
 
 
+def peak(cores: int) -> float:
+    """Return the GFLOP/s of a product that is large enough for copies not to count, of the fastest of some."""
+    a, b, out = (empty((LARGE, LARGE), np.float32) for _ in range(3))
+    a[:], b[:] = 1, 1
+    with limited(cores):
+        return 2 * LARGE**3 / min(_seconds(partial(np.dot, a, b, out), 1) for _ in range(PAIRS)) / 1e9
+
+
 def _seconds(run: Callable[[], object], times: int) -> float:
     began = time.perf_counter()
     for _ in range(times):
@@ -77,6 +85,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--widths", type=numbers, default="64,128,256,512,1024,2048", help="(default: %(default)s)")
     given = parser.parse_args(arguments)
     print(f"{machine()}: {'has' if available() else 'has no'} kernels for small products")
+    print(f"a product of {LARGE} x {LARGE} by {LARGE}: {peak(1):.0f} GFLOP/s on one core, {peak(2):.0f} on two")
     print(f"{'layer':>14}{'batch':>7}{'z':>7}{'dW':>7}{'da':>7}")
     with limited(1):
         for n in given.batches:

@@ -16,11 +16,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from fnn.cli import guarded
-from reports.cells import CELLS
+from reports.cells import CELLS, cell_of
 from reports.peers import OWN
 from reports.speed import add_choices, chosen, in_turns, machine, medians, trial
 
@@ -62,10 +63,24 @@ def profile(us: dict[str, float]) -> dict[str, Any]:
     return {name: round(value, 1) for name, value in parts.items()} | ({"over": over} if over else {})
 
 
+def rate(row: dict[str, Any]) -> float:
+    """Return at how many GFLOP/s a step's products run: what a faster BLAS could win.
+
+    >>> round(rate({"cell": "mnist512", "products": 3200.0}))
+    104
+    """
+    cell = cell_of(row["cell"])
+    (first, *others) = (i * o for i, o in pairwise(cell.sizes))
+    return 2 * cell.batch * (2 * first + 3 * sum(others)) / row["products"] / 1e3
+
+
 def show(row: dict[str, Any]) -> str:
     """Return a cell's profile as lines."""
     shares = "".join(f"  {name}{row[name]:>10,.1f}{row[name] / row['step']:>5.0%}" for name in SHOWN)
-    lines = [f"{row['cell']:<9}{row['threads']} {row['step']:>10,.1f} us{shares}"]
+    lines = [
+        f"{row['cell']:<9}{row['threads']} {row['step']:>10,.1f} us{shares}",
+        f"{'':<11}products at {rate(row):.0f} GFLOP/s",
+    ]
     lines += [
         f"{'':<11}over {peer} {found['ratio']:.2f}, bound {found['bound']:.2f}, least {found['least']:.2f}"
         for peer, found in row.get("over", {}).items()

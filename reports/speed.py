@@ -14,6 +14,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,6 +27,7 @@ from reports.cells import CELLS, cell_of
 from reports.peers import PEERS
 
 STARTS, ROUNDS = {1: 1, 2: 3}, 9  # of the processes, by their cores; all rounds of a cell
+PAUSE = 0.25  # seconds before each block: until threads that wait for more of another's work have gone to sleep
 STEPS, LONGEST, SHORTEST = 2000, 10.0, 3.0  # of ours a cell: so many steps, but within so many seconds
 FIGURE, RESULTS = (Path(__file__).parent / name for name in ("figures/speed.png", "results/speed.jsonl"))
 
@@ -70,6 +72,7 @@ class Child:
     def run(self) -> tuple[float, float]:
         """Return the microseconds a step of one block, and the peak memory so far in bytes."""
         assert self.process.stdin is not None
+        time.sleep(PAUSE)
         print(file=self.process.stdin, flush=True)
         answer = self._line().split()
         if len(answer) != 2:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fnn.config import FIELDS
-from reports.profile import SHOWN
+from reports.profile import SHOWN, rate
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -53,14 +53,14 @@ def profile() -> str:
     lines = [
         f"{commands}, {about['machine']}: shares of a step; our time over a peer's, and the least of it.",
         "",
-        f"| cell | threads | us a step | {' | '.join(SHOWN)} | {' | '.join(over)} |",
-        "|---|---|---|" + "---|" * (len(SHOWN) + len(peers)),
+        f"| cell | threads | us a step | {' | '.join(SHOWN)} | products, GFLOP/s | {' | '.join(over)} |",
+        "|---|---|---|" + "---|" * (len(SHOWN) + 1 + len(peers)),
     ]
     for row in rows:
         shares = (f"{round(100 * row[name] / row['step'])} %" for name in SHOWN)
         ratios = (f"{row['over'][name]['ratio']:.2f}, {row['over'][name]['least']:.2f}" for name in peers)
         first = f"| {row['cell']} | {row['threads']} | {row['step']:,.0f} |"
-        lines.append(f"{first} {' | '.join(shares)} | {' | '.join(ratios)} |")
+        lines.append(f"{first} {' | '.join(shares)} | {rate(row):.0f} | {' | '.join(ratios)} |")
     return "\n".join(lines)
 
 
