@@ -17,7 +17,7 @@ from fnn.training import Plan, TrainState, run_epoch
 #: Multiply-adds of a step below which a second core doesn't pay, however idle the machine.
 WORTH_SHARING = 5e6
 GAIN = 1.05  # by which several cores must be faster than one in the trial
-TURNS = 3  # that each takes ...
+TURNS = 3  # that each takes, or two that agree ...
 WORK = 2e9  # ... of about so many multiply-adds: some 20 ms
 
 
@@ -36,17 +36,26 @@ def choose(setting: str | int, plan: Plan, data: Dataset) -> int:
         alone, together = seconds(plan, data, (1, cores))
     except ChildProcessError:  # none may be started here
         return 1
-    return cores if together * GAIN < alone else 1
+    return cores if _several([alone, together]) else 1
+
+
+def _several(times: list[float]) -> bool:
+    """Tell whether more cores than the first number of them are faster."""
+    alone, *others = times
+    return any(together * GAIN < alone for together in others)
 
 
 def seconds(plan: Plan, data: Dataset, counts: tuple[int, ...]) -> list[float]:
     """Return the time of a step by each of these numbers of cores, the median of some turns.
 
-    It is one of training, at a rate of zero, and of each piece of an epoch what it takes to begin.
+    It is one of training, at a rate of zero, and of each piece of an epoch what it takes to begin. A turn that can't
+    change whether the first number is the best isn't taken.
     """
     plan = evolve(plan, learning_rate=0.0)
     _timed(evolve(plan, threads=counts[0]), data, 1)  # not counted: it finds everything cold
-    turns = [[_turn(evolve(plan, threads=count), data) for count in counts] for _ in range(TURNS)]
+    turns: list[list[float]] = []
+    while len(turns) < TURNS and not (len(turns) == 2 and _several(turns[0]) == _several(turns[1])):
+        turns.append([_turn(evolve(plan, threads=count), data) for count in counts])
     return [statistics.median(times) for times in zip(*turns, strict=True)]
 
 

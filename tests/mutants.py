@@ -118,6 +118,7 @@ MUTANTS = (
     ("calibration", "data, 1 + more) - first", "data, 1 + more)"),
     ("calibration", "(first - step) / plan.steps_per_epoch(n) * plan.pieces(n)", "0"),
     ("calibration", "together * GAIN < alone", "together < alone"),
+    ("calibration", "_several(turns[0]) == _several(turns[1])", "True"),
     ("calibration", "statistics.median(times)", "statistics.mean(times)"),
     # products
     ("products", "m * k * n <= LIMIT or walk > WALK", "m * k * n <= LIMIT"),
